@@ -1,0 +1,1 @@
+"""Overtone adapts small language models to people, proves that it helped, and serves the result."""
