@@ -1,0 +1,12 @@
+"""From a data set's files to train, validation and test rows.
+
+- ``records``: the value types (record, card, source, splits)
+- ``sources/``: one file a data set
+- ``files``: read UTF-8 lines and hash content, plain or gzipped
+- ``fetch``: the catalogue; where a data set's files are, whether they are the right ones, how to get them
+- ``partition``: the ways to divide rows (official, seeded, pooled)
+- ``text``: folding and words, for comparing texts
+- ``leakage``: exact and near duplicates between splits
+- ``split``: ``prepare``, which does all of it and says what it did
+- ``shipped/``: the sentences and edge cases that the package carries
+"""

@@ -1,0 +1,87 @@
+"""Tokenised texts as one flat array, and the order in which they are read: seeded, bucketed by length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BUCKET = 50
+"""How many optimiser steps are sorted by length together; more pads less and shuffles less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """N tokenised texts.
+
+    Args:
+        flat: all ids, one text after the other, (sum of lengths,).
+        offsets: where each text starts, and the end, (N + 1,).
+        pad: the id that fills a batch.
+        cut: how many texts were as long as the limit, so probably cut.
+    """
+
+    flat: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    pad_id: int
+    cut: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens in each text, (N,)."""
+        return np.diff(self.offsets)
+
+    def pad(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """A padded batch of these rows: ids and mask, (B, T), T the longest of them."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        columns = np.arange(max(int(lengths.max()), 1))
+        mask = columns < lengths[:, None]  # (B, T)
+        places = np.minimum(self.offsets[chosen][:, None] + columns, len(self.flat) - 1)
+        ids = np.where(mask, self.flat[places], self.pad_id)
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def by_length(lengths: NDArray[np.int64], budget: int = 2048) -> list[list[int]]:
+    """Batches for inference: longest first, at most ``budget`` padded tokens each."""
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[list[int]] = []
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(int(lengths[order[start]]), 1))
+        batches.append(order[start : start + size].tolist())
+        start += size
+    return batches
+
+
+def plan(lengths: NDArray[np.int64], batch_size: int, accumulation: int, seed: int) -> list[list[list[int]]]:
+    """The order of one epoch: optimiser steps → micro-batches → rows.
+
+    Rows are shuffled, sorted by length inside a bucket of ``BUCKET`` steps, cut into steps of
+    ``batch_size * accumulation`` rows, and the steps are shuffled. A step holds the same rows however it is
+    cut into micro-batches, so 4 × 1 and 1 × 4 are the same step.
+
+    Args:
+        lengths: tokens in each row, (N,).
+        batch_size: rows a micro-batch.
+        accumulation: micro-batches a step.
+        seed: of this epoch's shuffle.
+    """
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(lengths))
+    rows_a_step = batch_size * accumulation
+    steps: list[list[list[int]]] = []
+    for start in range(0, len(shuffled), rows_a_step * BUCKET):
+        bucket = shuffled[start : start + rows_a_step * BUCKET]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        for low in range(0, len(bucket), rows_a_step):
+            rows = bucket[low : low + rows_a_step].tolist()
+            steps.append([rows[i : i + batch_size] for i in range(0, len(rows), batch_size)])
+    return [steps[i] for i in generator.permutation(len(steps))]

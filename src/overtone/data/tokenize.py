@@ -1,0 +1,29 @@
+"""Texts to token ids, once, before the first epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from overtone.data.batches import Encoded
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Encoded:
+    """Tokenise texts with their special tokens, cut at ``max_length`` tokens.
+
+    Returns:
+        The ids of all N texts in one flat array, with how many texts were cut.
+    """
+    if not texts:
+        return Encoded(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), tokenizer.pad_token_id, 0)
+    # A text of 10 MB would be tokenised whole before it is cut; no token is longer than 64 characters here.
+    clipped = [text[: max_length * 64] for text in texts]
+    backend = tokenizer(clipped, truncation=True, max_length=max_length, return_overflowing_tokens=False)
+    ids = backend["input_ids"]
+    lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
+    flat = np.fromiter((token for row in ids for token in row), dtype=np.int64, count=int(lengths.sum()))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    cut = int((lengths == max_length).sum())
+    return Encoded(flat, offsets, int(tokenizer.pad_token_id), cut)

@@ -1,0 +1,92 @@
+"""Low-rank adapters on a body (LoRA, Hu et al. 2022), through PEFT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import peft
+import safetensors
+import safetensors.torch
+from pydantic import Field
+
+from overtone.config import Config
+from overtone.errors import RunError, WeightsError
+from overtone.models.encoder import Encoder
+from overtone.run import write_atomic
+
+QUERY_VALUE = {
+    "bert": ("query", "value"),
+    "roberta": ("query", "value"),
+    "xlm-roberta": ("query", "value"),
+    "distilbert": ("q_lin", "v_lin"),
+}
+"""What the query and value projections are called in each architecture."""
+
+
+class LoraConfig(Config):
+    """W + (alpha / r) B A, with A and B trained and W frozen."""
+
+    kind: Literal["lora"] = "lora"
+    r: int = Field(8, ge=1, le=512, description="the rank")
+    alpha: float = Field(16.0, gt=0, description="the scale is alpha / r")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout on the adapter's input")
+    targets: Literal["query-value", "all-linear"] = Field("query-value", description="what is adapted")
+
+
+def attach(body: Encoder, config: LoraConfig) -> None:
+    """Freeze the body's backbone and put trainable adapters into it.
+
+    Raises:
+        WeightsError: this architecture's projections have no known names.
+    """
+    targets: str | list[str] = "all-linear"
+    if config.targets == "query-value":
+        kind = str(body.backbone.config.model_type)  # type: ignore[union-attr]
+        if kind not in QUERY_VALUE:
+            raise WeightsError(
+                f"the query and value projections of '{kind}' are not known",
+                hint="set adapter.targets=all-linear",
+            )
+        targets = list(QUERY_VALUE[kind])
+    settings = peft.LoraConfig(
+        r=config.r, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
+    )
+    body.backbone = peft.get_peft_model(body.backbone, settings)
+
+
+def save(body: Encoder, folder: Path, base: str) -> None:
+    """Write the adapter in PEFT's format; ``base`` is the hub id or folder of what it sits on."""
+    backbone: peft.PeftModel = body.backbone
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in peft.get_peft_model_state_dict(backbone).items()
+    }
+    settings = backbone.peft_config["default"].to_dict()
+    settings.update(base_model_name_or_path=base, inference_mode=True)
+    settings["target_modules"] = sorted(settings["target_modules"])
+    readable = {key: value for key, value in settings.items() if _is_json(value)}
+    write_atomic(folder / "adapter_model.safetensors", safetensors.torch.save(tensors))
+    write_atomic(folder / "adapter_config.json", json.dumps(readable, indent=2, sort_keys=True) + "\n")
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def load_merged(body: Encoder, folder: Path) -> None:
+    """Read an adapter from its folder and merge it into the body's weights.
+
+    Raises:
+        RunError: the adapter is missing, cut short or of another shape.
+    """
+    try:
+        adapted = peft.PeftModel.from_pretrained(body.backbone, folder)
+        body.backbone = adapted.merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+        raise RunError(f"the adapter in {folder} is damaged: {error}", hint="train the run again") from error

