@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import metrics
+
+from overtone.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+ECE_BINS = 15
+"""Equal-width bins of the expected calibration error, as in Guo et al. 2017."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,298 @@ class Predictions:
         return self.gold.ndim == 2
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
+    def correct(self) -> Bools:
         """Whether each row was decided exactly right, (N,)."""
-        same = self.gold == self.decided
-        return same.all(axis=1) if self.multilabel else same
+        same: Bools = self.gold == self.decided
+        return np.all(same, axis=1) if self.multilabel else same
 
     @property
     def confidence(self) -> Floats:
         """The probability of the decision, (N,); for multi-label the highest probability."""
-        if self.multilabel:
-            return self.probabilities.max(axis=1)
-        return self.probabilities[np.arange(len(self.decided)), self.decided]
+        rows = np.arange(len(self.decided))
+        column = self.probabilities.argmax(axis=1) if self.multilabel else self.decided
+        chosen: Floats = self.probabilities[rows, column]
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of merit.
+
+    Args:
+        name: its key in ``METRICS`` and in every report.
+        function: predictions → the figure; NaN where the metric does not apply to them.
+        higher_is_better: the direction.
+        unit: what the figure counts, for the reader of a table.
+    """
+
+    name: str
+    function: Callable[[Predictions], float]
+    higher_is_better: bool
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """Precision, recall and F1 of one label, each in 0..1, and how many gold rows it has."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def select(predictions: Predictions, rows: Ints | Bools) -> Predictions:
+    """The same predictions for some of the rows, given as indices (they may repeat) or as a mask (N,)."""
+    index = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    return Predictions(
+        ids=tuple(predictions.ids[row] for row in index),
+        labels=predictions.labels,
+        gold=predictions.gold[index],
+        decided=predictions.decided[index],
+        probabilities=predictions.probabilities[index],
+        sources=tuple(predictions.sources[row] for row in index),
+    )
+
+
+def indicators(classes: Ints, n_labels: int) -> Ints:
+    """Class indices (N,) as 0/1 indicators (N, L); indicators stay as they are."""
+    return classes if classes.ndim == 2 else (classes[:, None] == np.arange(n_labels)).astype(np.int64)
+
+
+def occurring(predictions: Predictions) -> Ints:
+    """Indices of the labels that some row has or was given; macro averages run over these.
+
+    A label that occurs on neither side has no F1 (0/0), and counting it as 0 would punish a model for
+    being tested on a source that lacks the label.
+    """
+    width = len(predictions.labels)
+    seen = indicators(predictions.gold, width) + indicators(predictions.decided, width)
+    return np.flatnonzero(seen.sum(axis=0))
+
+
+def accuracy(predictions: Predictions) -> float:
+    """Share of rows decided exactly right; for multi-label the subset accuracy."""
+    return float(metrics.accuracy_score(predictions.gold, predictions.decided))
+
+
+def _averaged(score: Callable[..., float], average: str) -> Callable[[Predictions], float]:
+    def function(predictions: Predictions) -> float:
+        labels = occurring(predictions)
+        if not len(labels):
+            return float("nan")
+        return float(
+            score(predictions.gold, predictions.decided, labels=labels, average=average, zero_division=0)
+        )
+
+    return function
+
+
+def log_loss(predictions: Predictions) -> float:
+    """Mean negative log-likelihood of the gold labels in nats; for multi-label the mean over labels."""
+    p = predictions.probabilities
+    if predictions.multilabel:
+        columns = zip(predictions.gold.T, p.T, strict=True)
+        return float(np.mean([metrics.log_loss(gold, column, labels=[0, 1]) for gold, column in columns]))
+    if len(predictions.labels) < 2:
+        return float("nan")
+    # Rows that were rounded when they were written no longer sum to 1 exactly.
+    p = p / p.sum(axis=1, keepdims=True)
+    return float(metrics.log_loss(predictions.gold, p, labels=np.arange(len(predictions.labels))))
+
+
+def brier(predictions: Predictions) -> float:
+    """Brier (1950): mean over rows of the summed squared error of the distribution, 0..2.
+
+    For multi-label: the mean squared error over rows and labels, 0..1.
+    """
+    error = np.square(predictions.probabilities - indicators(predictions.gold, len(predictions.labels)))
+    return float(error.mean() if predictions.multilabel else error.sum(axis=1).mean())
+
+
+def outcomes(predictions: Predictions) -> tuple[Floats, Bools]:
+    """The claims that calibration is about: confidences and whether each came true, both (M,).
+
+    Single label: the decision's confidence of each row (M = N, "top label"). Multi-label: the
+    probability of every label of every row (M = N·L).
+    """
+    if predictions.multilabel:
+        return predictions.probabilities.ravel(), predictions.gold.ravel().astype(np.bool_)
+    return predictions.confidence, predictions.correct
+
+
+def bin_of(confidence: Floats, bins: int = ECE_BINS) -> Ints:
+    """The index of the equal-width bin that each confidence falls in: (lower, upper], 0 in the first."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability(confidence: Floats, correct: Bools, bins: int = ECE_BINS) -> tuple[Ints, Floats, Floats]:
+    """How many claims fall in each bin, their mean confidence and the share that came true.
+
+    Returns:
+        Counts, confidences and shares, each (bins,); NaN where a bin is empty.
+    """
+    index = bin_of(confidence, bins)
+    count = np.bincount(index, minlength=bins)
+    divisor = np.where(count, count, np.nan)
+    claimed = np.bincount(index, weights=confidence, minlength=bins) / divisor
+    true = np.bincount(index, weights=correct, minlength=bins) / divisor
+    return count, claimed, true
+
+
+def ece(predictions: Predictions) -> float:
+    """Expected calibration error over 15 equal-width bins of the top-label confidence, 0..1.
+
+    ``sum_b n_b / N · |share correct_b − mean confidence_b|``: Naeini et al., AAAI 2015, as used by
+    Guo et al., ICML 2017. What counts as a claim is said in ``outcomes``.
+    """
+    count, claimed, true = reliability(*outcomes(predictions))
+    filled = count > 0
+    gap = np.abs(claimed[filled] - true[filled])
+    return float((count[filled] * gap).sum() / count.sum())
+
+
+def _ranked(score: Callable[..., float], needs_negatives: bool) -> Callable[[Predictions], float]:
+    """One-versus-rest mean over the labels that can be ranked; NaN where there is none."""
+
+    def function(predictions: Predictions) -> float:
+        gold = indicators(predictions.gold, len(predictions.labels))
+        positives = gold.sum(axis=0)
+        usable = (positives > 0) & (positives < len(gold) if needs_negatives else True)
+        columns = zip(gold.T[usable], predictions.probabilities.T[usable], strict=True)
+        values = [score(truth, column) for truth, column in columns]
+        return float(np.mean(values)) if values else float("nan")
+
+    return function
+
+
+def hamming(predictions: Predictions) -> float:
+    """Share of (row, label) pairs decided wrongly; only for multi-label."""
+    if not predictions.multilabel:
+        return float("nan")
+    return float(metrics.hamming_loss(predictions.gold, predictions.decided))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", accuracy, True, "share"),
+        Metric("macro_f1", _averaged(metrics.f1_score, "macro"), True, "share"),
+        Metric("micro_f1", _averaged(metrics.f1_score, "micro"), True, "share"),
+        Metric("macro_precision", _averaged(metrics.precision_score, "macro"), True, "share"),
+        Metric("macro_recall", _averaged(metrics.recall_score, "macro"), True, "share"),
+        Metric("weighted_precision", _averaged(metrics.precision_score, "weighted"), True, "share"),
+        Metric("weighted_recall", _averaged(metrics.recall_score, "weighted"), True, "share"),
+        Metric("log_loss", log_loss, False, "nats"),
+        Metric("brier", brier, False, "squared error"),
+        Metric("ece", ece, False, "share"),
+        Metric("roc_auc", _ranked(metrics.roc_auc_score, True), True, "area"),
+        Metric("average_precision", _ranked(metrics.average_precision_score, False), True, "area"),
+        Metric("hamming", hamming, False, "share"),
+    )
+}
+"""Every metric by its name; ``average_precision`` of multi-label predictions is the mAP."""
+
+
+def summary(predictions: Predictions) -> dict[str, float]:
+    """Every metric that applies to these predictions.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    if not predictions.ids:
+        raise DataError("there are no rows to score", hint="check the split's size with: overtone data show")
+    values = {name: metric.function(predictions) for name, metric in METRICS.items()}
+    return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def per_label(predictions: Predictions) -> tuple[LabelScores, ...]:
+    """Precision, recall, F1 and support of every label, in the labels' order; 0/0 counts as 0."""
+    columns = metrics.precision_recall_fscore_support(
+        predictions.gold,
+        predictions.decided,
+        labels=np.arange(len(predictions.labels)),
+        average=None,
+        zero_division=0,
+    )
+    return tuple(
+        LabelScores(label, float(precision), float(recall), float(f1), int(support))
+        for label, precision, recall, f1, support in zip(predictions.labels, *columns, strict=True)
+    )
+
+
+def confusion(predictions: Predictions) -> Ints:
+    """Counts (L, L): rows are gold, columns are what was decided.
+
+    Raises:
+        DataError: the predictions are multi-label, where a row has no single cell.
+    """
+    if predictions.multilabel:
+        raise DataError("a confusion matrix needs one label a row", hint="use per_label for multi-label")
+    labels = np.arange(len(predictions.labels))
+    counts: Ints = metrics.confusion_matrix(predictions.gold, predictions.decided, labels=labels)
+    return counts
+
+
+def risk_coverage(confidence: Floats, correct: Bools) -> tuple[Floats, Floats]:
+    """The share answered wrongly when only the k most confident rows are answered, for k = 1..N.
+
+    Rows of equal confidence cannot be told apart, so their order is taken as random and the risk is
+    the expectation over it: each counts as its group's share of errors. The curve therefore does not
+    depend on the order of the rows.
+
+    Returns:
+        Coverage k/N and risk, each (N,).
+    """
+    if not len(confidence):
+        return np.zeros(0), np.zeros(0)
+    _, group, size = np.unique(-confidence, return_inverse=True, return_counts=True)
+    errors = np.bincount(group, weights=~correct.astype(np.bool_)) / size
+    answered = np.arange(1, len(confidence) + 1)
+    return answered / len(confidence), np.cumsum(np.repeat(errors, size)) / answered
+
+
+def aurc(confidence: Floats, correct: Bools) -> float:
+    """Area under the risk-coverage curve, 0..1, lower is better: the mean risk over all coverages.
+
+    Geifman and El-Yaniv, NeurIPS 2017; NaN without rows.
+    """
+    _, risk = risk_coverage(confidence, correct)
+    return float(risk.mean()) if len(risk) else float("nan")
+
+
+def tune_thresholds(predictions: Predictions) -> Floats:
+    """The threshold of each label that maximises its F1 on these rows; a label holds where p ≥ threshold.
+
+    Exact: every cut between two neighbouring scores is tried. The threshold is the middle of the gap
+    that the cut lies in (0 bounds the lowest), and of cuts with the same F1 the one in the
+    widest gap is taken, since it moves least between samples.
+
+    Returns:
+        Thresholds (L,) in 0..1; 0.5 for a label that no row has.
+
+    Raises:
+        DataError: the predictions are not multi-label, or there are no rows.
+    """
+    if not predictions.multilabel or not len(predictions.gold):
+        raise DataError("thresholds need multi-label rows", hint="pass the validation split's predictions")
+    gold, p = predictions.gold, predictions.probabilities
+    order = np.argsort(-p, axis=0, kind="stable")
+    scores = np.take_along_axis(p, order, axis=0)  # (N, L), falling
+    below = np.vstack([scores[1:], np.zeros((1, p.shape[1]))])
+    gap = scores - below
+    hits = np.take_along_axis(gold, order, axis=0).cumsum(axis=0)
+    taken = np.arange(1, len(p) + 1)[:, None]
+    f1 = 2 * hits / (taken + gold.sum(axis=0))  # 2TP / (predicted + gold)
+    # Equal scores enter together: the cut is after the last of them. A last score of 0 takes all rows.
+    possible = gap > 0
+    possible[-1] = True
+    f1 = np.where(possible, f1, -1.0)
+    cut = np.where(f1 == f1.max(axis=0), gap, -1.0).argmax(axis=0)
+    label = np.arange(p.shape[1])
+    upper, lower = scores[cut, label], below[cut, label]
+    middle = (upper + lower) / 2
+    # Between adjacent floats there is no middle, and the lower score must stay out.
+    middle = np.where(middle > lower, middle, upper)
+    return np.where(gold.sum(axis=0) > 0, middle, 0.5)

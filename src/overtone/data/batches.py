@@ -21,7 +21,7 @@ class Encoded:
     Args:
         flat: all ids, one text after the other, (sum of lengths,).
         offsets: where each text starts, and the end, (N + 1,).
-        pad: the id that fills a batch.
+        pad_id: the id that fills a batch.
         cut: how many texts were as long as the limit, so probably cut.
     """
 
@@ -37,6 +37,12 @@ class Encoded:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens in each text, (N,)."""
         return np.diff(self.offsets)
+
+    def take(self, rows: Sequence[int]) -> Encoded:
+        """These rows alone."""
+        pieces = [self.flat[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
+        return Encoded(np.concatenate(pieces), offsets, self.pad_id, 0)
 
     def pad(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """A padded batch of these rows: ids and mask, (B, T), T the longest of them."""

@@ -78,9 +78,9 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                         f"{path}, line {number}: longer than the limit of {LINE_LIMIT:,} bytes",
                         hint="is this one text a line? Cut long texts before training on them",
                     )
-                if number == 1:
-                    line = line.removeprefix(_BOM)
-                yield number, _decoded(line, path, number, start + len(raw) - len(raw.lstrip(_BOM)))
+                if number == 1 and line.startswith(_BOM):  # as Excel writes it
+                    line, raw, start = line[3:], raw[3:], 3
+                yield number, _decoded(line, path, number, start)
                 start += len(raw)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error

@@ -25,9 +25,11 @@ class Model(nn.Module):
         self.body = body
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Ids and mask (B, T) → task name → outputs (B, …)."""
-        states = self.body(input_ids, attention_mask)
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, hidden: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Ids and mask (B, T), or frozen states (B, T, D) in their place → task name → outputs (B, …)."""
+        states = self.body(input_ids, attention_mask) if hidden is None else States(hidden, attention_mask)
         return {name: head(states) for name, head in self.heads.items()}
 
     @property
@@ -67,9 +69,3 @@ def sweep(
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
     return {name: torch.cat(parts)[back] for name, parts in pieces.items()}
-
-
-def states_of(body: Encoder, input_ids: Tensor, mask: Tensor) -> States:
-    """The states of a padded batch (B, T) → (B, T, D)."""
-    states: States = body(input_ids, mask)
-    return states

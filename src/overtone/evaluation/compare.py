@@ -1,0 +1,368 @@
+"""Is one model better than another on the same rows, by how much, and on which rows?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from overtone.errors import DataError, did_you_mean
+from overtone.evaluation.bootstrap import by_rows, of_metric, resampled
+from overtone.run import write_atomic
+from overtone.scores import METRICS, Floats, Ints, Metric, Predictions, select
+
+DIGITS = 6
+"""Decimals of the numbers in a file of per-example scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure and the bounds of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of two figures on the same rows: what is gained when a is replaced by b.
+
+    Args:
+        value: figure of b minus figure of a.
+        low: lower bound of its interval.
+        high: upper bound.
+        p: two-sided bootstrap p-value of "no difference".
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """Rows that only one of two models decides right, and the exact p-value of "as many each"."""
+
+    only_a: int
+    only_b: int
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A row that b decides right where a was wrong (fixed), or wrong where a was right (broken).
+
+    Args:
+        id: the row's id.
+        gold: the true label; several are joined by ", ", none is "–".
+        a: what a decided, in the same form.
+        b: what b decided.
+        fixed: whether b is the one that is right.
+    """
+
+    id: str
+    gold: str
+    a: str
+    b: str
+    fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Something that was evaluated, by name."""
+
+    name: str
+    predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one system stands.
+
+    Args:
+        name: the system.
+        figures: metric name → figure with its interval; metrics that do not apply are left out.
+        gain: what the model gains over this system in the first metric; None for the model itself.
+        mcnemar: a is this system, b the model; None for the model itself.
+    """
+
+    name: str
+    figures: Mapping[str, Interval]
+    gain: Difference | None = None
+    mcnemar: McNemar | None = None
+
+
+def interval(
+    metric: Metric, predictions: Predictions, *, seed: int, resamples: int = 2000, level: float = 0.95
+) -> Interval:
+    """A metric with its percentile-bootstrap interval over rows; bounds are NaN where it does not apply.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    _refuse_empty(predictions)
+    values = resampled([of_metric(metric, predictions)], len(predictions.ids), resamples, seed)[:, 0]
+    return _interval(metric.function(predictions), values, level)
+
+
+def paired(
+    metric: Metric, a: Predictions, b: Predictions, *, seed: int, resamples: int = 2000, level: float = 0.95
+) -> Difference:
+    """The metric of b minus the metric of a, with an interval from the same resamples of both.
+
+    Raises:
+        DataError: the two are not of the same rows, labels and gold.
+    """
+    b = aligned(a, b)
+    values = resampled([of_metric(metric, a), of_metric(metric, b)], len(a.ids), resamples, seed)
+    return _difference(metric.function(b) - metric.function(a), values[:, 1] - values[:, 0], level)
+
+
+def paired_statistic(
+    statistic: Callable[[Ints], float], n: int, *, seed: int, resamples: int = 2000, level: float = 0.95
+) -> Difference:
+    """The same for any difference that a function computes from row indices (N,).
+
+    Args:
+        statistic: called with ``arange(n)`` for the value, and with each resample's rows.
+        n: the number of rows.
+        seed: of the resamples.
+        resamples: how many.
+        level: of the interval, 0..1.
+    """
+    values = resampled([by_rows(statistic)], n, resamples, seed)[:, 0]
+    return _difference(statistic(np.arange(n)), values, level)
+
+
+def mcnemar(a: Predictions, b: Predictions) -> McNemar:
+    """McNemar's test (1947) in its exact binomial form, on whether rows are decided right.
+
+    Raises:
+        DataError: the two are not of the same rows, labels and gold.
+    """
+    right_a, right_b = a.correct, aligned(a, b).correct
+    only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
+    if only_a + only_b == 0:
+        return McNemar(0, 0, 1.0)
+    return McNemar(only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue))
+
+
+def flips(a: Predictions, b: Predictions) -> tuple[Flip, ...]:
+    """The rows that only one of the two decides right, in a's order.
+
+    Raises:
+        DataError: the two are not of the same rows, labels and gold.
+    """
+    b = aligned(a, b)
+    right = b.correct
+    return tuple(
+        Flip(
+            id=a.ids[row],
+            gold=_named(a.gold[row], a.labels),
+            a=_named(a.decided[row], a.labels),
+            b=_named(b.decided[row], b.labels),
+            fixed=bool(right[row]),
+        )
+        for row in np.flatnonzero(a.correct != right)
+    )
+
+
+def standings(
+    model: System, baselines: Sequence[System], metrics: Sequence[str], *, seed: int, resamples: int = 2000
+) -> tuple[Standing, ...]:
+    """The model and its baselines, all on the same resamples; the first metric is the one compared.
+
+    Returns:
+        The model's standing, then each baseline's.
+
+    Raises:
+        DataError: no rows, an unknown metric, or a baseline of other rows.
+    """
+    _refuse_empty(model.predictions)
+    for name in metrics:
+        if name not in METRICS:
+            raise DataError(f"no metric '{name}'", hint=did_you_mean(name, METRICS))
+    chosen = [METRICS[name] for name in metrics]
+    systems = [
+        model,
+        *(System(each.name, aligned(model.predictions, each.predictions)) for each in baselines),
+    ]
+    statistics = [of_metric(metric, system.predictions) for system in systems for metric in chosen]
+    flat = resampled(statistics, len(model.predictions.ids), resamples, seed)
+    values = flat.reshape(resamples, len(systems), len(chosen))
+    points = np.array([[metric.function(system.predictions) for metric in chosen] for system in systems])
+    found = []
+    for i, system in enumerate(systems):
+        figures = {
+            metric.name: _interval(points[i, j], values[:, i, j], 0.95)
+            for j, metric in enumerate(chosen)
+            if not np.isnan(points[i, j])
+        }
+        if i == 0:
+            found.append(Standing(system.name, figures))
+            continue
+        gain = _difference(points[0, 0] - points[i, 0], values[:, 0, 0] - values[:, i, 0], 0.95)
+        test = mcnemar(system.predictions, model.predictions)
+        found.append(Standing(system.name, figures, gain, test))
+    return tuple(found)
+
+
+def aligned(a: Predictions, b: Predictions) -> Predictions:
+    """Put the rows of b in the order of a.
+
+    Raises:
+        DataError: they differ in ids, labels or gold; the message says by how much.
+    """
+    if a.labels != b.labels:
+        raise DataError(f"labels differ: {a.labels} and {b.labels}", hint="compare runs of one task")
+    if a.ids != b.ids:
+        missing = sum(((Counter(a.ids) - Counter(b.ids)) + (Counter(b.ids) - Counter(a.ids))).values())
+        if missing:
+            raise DataError(
+                f"not the same rows: {missing} ids are in only one of {len(a.ids)} and {len(b.ids)}",
+                hint="evaluate both on the same split, with the same seed",
+            )
+        if len(set(a.ids)) < len(a.ids):
+            raise DataError("ids repeat, so rows cannot be matched", hint="give every row its own id")
+        place = {name: row for row, name in enumerate(b.ids)}
+        b = select(b, np.array([place[name] for name in a.ids]))
+    if a.gold.shape != b.gold.shape or not np.array_equal(a.gold, b.gold):
+        same_shape = a.gold.shape == b.gold.shape
+        count = int((a.gold != b.gold).reshape(len(a.ids), -1).any(axis=1).sum()) if same_shape else "all"
+        raise DataError(f"the gold labels of {count} rows differ", hint="compare runs on the same data")
+    return b
+
+
+def _refuse_empty(predictions: Predictions) -> None:
+    if not predictions.ids:
+        raise DataError(
+            "there are no rows to compare", hint="check the split's size with: overtone data show"
+        )
+
+
+def _bounds(values: Floats, level: float) -> tuple[float, float]:
+    """Percentiles; resamples on which the statistic does not exist (a class is absent) are left out."""
+    found = values[~np.isnan(values)]
+    if not len(found):
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _interval(value: float, values: Floats, level: float) -> Interval:
+    return Interval(float(value), *_bounds(values, level))
+
+
+def _difference(value: float, values: Floats, level: float) -> Difference:
+    found = values[~np.isnan(values)]
+    # One is added to either count, so that p is never 0: Davison and Hinkley, 1997, section 4.2.
+    side = (1 + min(int((found <= 0).sum()), int((found >= 0).sum()))) / (1 + len(found))
+    return Difference(float(value), *_bounds(values, level), min(1.0, 2 * side))
+
+
+def _names(row: Any, labels: tuple[str, ...]) -> str | list[str]:  # noqa: ANN401 - one row of classes
+    """A row's label, or the list of its labels."""
+    if np.ndim(row) == 0:
+        return labels[int(row)]
+    return [label for label, holds in zip(labels, row, strict=True) if holds]
+
+
+def _named(row: Any, labels: tuple[str, ...]) -> str:  # noqa: ANN401 - one row of classes
+    names = _names(row, labels)
+    return names if isinstance(names, str) else ", ".join(names) or "–"
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write per-example scores as JSON lines, without texts.
+
+    The first line holds the labels; then one row each: id, source, gold, decided, confidence, correct, and
+    the probability of every label, rounded to 6 decimals.
+
+    Raises:
+        RunError: the file could not be written.
+    """
+    lines: list[dict[str, Any]] = [{"labels": predictions.labels, "multilabel": predictions.multilabel}]
+    rounded = predictions.probabilities.round(DIGITS).tolist()
+    confidence = predictions.confidence.round(DIGITS).tolist()
+    correct = predictions.correct.tolist()
+    for row, name in enumerate(predictions.ids):
+        lines.append(
+            {
+                "id": name,
+                "source": predictions.sources[row],
+                "gold": _names(predictions.gold[row], predictions.labels),
+                "decided": _names(predictions.decided[row], predictions.labels),
+                "confidence": confidence[row],
+                "correct": correct[row],
+                "scores": dict(zip(predictions.labels, rounded[row], strict=True)),
+            }
+        )
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read per-example scores back; probabilities are as they were rounded.
+
+    Raises:
+        DataError: the file is missing, or a line is not what ``save_predictions`` writes.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"could not read {path}: {error}", hint="evaluate the run again") from error
+    labels: tuple[str, ...] = ()
+    multilabel = False
+    rows: list[tuple[str, str, Any, Any, list[float]]] = []
+    number = 0
+    try:
+        for number, line in enumerate(text.split("\n")[:-1] if text.endswith("\n") else text.split("\n"), 1):
+            value = json.loads(line)
+            if number == 1:
+                labels, multilabel = tuple(value["labels"]), bool(value["multilabel"])
+                place = {label: i for i, label in enumerate(labels)}
+            else:
+                rows.append(_parsed(value, place, multilabel=multilabel))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{path}, line {number}: {reason}", hint="evaluate the run again") from error
+    shape = (len(rows), len(labels)) if multilabel else (len(rows),)
+    return Predictions(
+        ids=tuple(row[0] for row in rows),
+        labels=labels,
+        gold=np.array([row[2] for row in rows], dtype=np.int64).reshape(shape),
+        decided=np.array([row[3] for row in rows], dtype=np.int64).reshape(shape),
+        probabilities=np.array([row[4] for row in rows], dtype=np.float64).reshape(len(rows), len(labels)),
+        sources=tuple(row[1] for row in rows),
+    )
+
+
+def _parsed(
+    value: Mapping[str, Any], place: Mapping[str, int], *, multilabel: bool
+) -> tuple[str, str, Any, Any, list[float]]:
+    """One row: id, source, gold, decided, probabilities."""
+    scores = value["scores"]
+    if scores.keys() != place.keys():
+        raise ValueError(f"scores of {len(scores)} labels that are not the {len(place)} of the first line")
+    probabilities = [float(scores[label]) for label in place]
+    if not all(0 <= p <= 1 for p in probabilities):
+        raise ValueError("a score is not in 0..1")
+    gold, decided = (_classes(value[key], place, multilabel=multilabel) for key in ("gold", "decided"))
+    return str(value["id"]), str(value["source"]), gold, decided, probabilities
+
+
+def _classes(names: Any, place: Mapping[str, int], *, multilabel: bool) -> Any:  # noqa: ANN401 - JSON
+    """A class index, or 0/1 indicators."""
+    if multilabel != isinstance(names, list):
+        raise ValueError(f"{names!r} is not what a {'multi' if multilabel else 'single'}-label row holds")
+    if not multilabel:
+        return place[names]
+    found = {place[name] for name in names}
+    return [int(i in found) for i in range(len(place))]

@@ -1,0 +1,176 @@
+"""The typed recipe: one YAML file that says everything a run does."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from overtone.config import Config
+from overtone.data.partition import carve
+from overtone.data.records import Record
+from overtone.data.split import DataConfig
+from overtone.errors import UsageError, did_you_mean
+from overtone.evaluation.config import EvaluateConfig
+from overtone.inference.cascade import CascadeConfig
+from overtone.models.adapters import LoraConfig
+from overtone.models.encoder import EncoderConfig
+from overtone.training.loop import TrainConfig
+from overtone.training.tasks import ClassificationConfig, TaskConfig
+
+
+class Recipe(Config):
+    """Everything that a run depends on, every default written out."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder, unless --name says else")
+    description: str = Field("", description="one line for people")
+    seed: int = Field(7, ge=0, description="the only seed: splits, shuffles, dropout, resamples")
+    data: DataConfig
+    body: EncoderConfig = EncoderConfig()
+    adapter: LoraConfig | None = Field(None, description="what is trained in place of the body's own weights")
+    tasks: tuple[TaskConfig, ...] = Field((ClassificationConfig(),), min_length=1, max_length=1)
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    cascade: CascadeConfig | None = Field(None, description="the steps that heal an unsure answer; none without")
+
+    def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+        """Validation rows that choose (the best step, thresholds), and those that only certify the cascade."""
+        if self.cascade is None:
+            return tuple(validation), ()
+        certify, choose = carve(
+            validation, self.cascade.calibration_share, self.data.target, f"{self.seed}/calibration"
+        )
+        return choose, certify
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, every default written out; reading it back gives an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    folder = Path(str(resources.files("overtone") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by its shipped name or from a file, with ``a.b=c`` overrides.
+
+    Raises:
+        UsageError: no such recipe, broken YAML, an unknown key or a value that does not fit.
+    """
+    values = _read(name)
+    for override in overrides:
+        _apply(values, override)
+    return parse(values, name)
+
+
+def parse(values: Mapping[str, Any], origin: str) -> Recipe:
+    """Check plain values against the schema.
+
+    Raises:
+        UsageError: an unknown key (with what was probably meant) or a value that does not fit.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(dict(problem)) for problem in error.errors(include_url=False)]
+        raise UsageError(f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema") from error
+
+
+def _read(name: str) -> dict[str, Any]:
+    """The YAML of a recipe, with what it extends filled in below it."""
+    known = shipped()
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        raise UsageError(f"no recipe '{name}'", hint=did_you_mean(name, known))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a recipe: it holds {type(values).__name__}, not keys and values")
+    base = values.pop("extends", None)
+    return values if base is None else _merge(_read(str(base)), values)
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge key by key, unless they change kind; everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind"))
+        merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
+    return merged
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one ``a.b.0.c=value``; the value is read as YAML."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {override}: not of the form a.b=c", hint="--set train.epochs=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is not YAML") from error
+    place: Any = values
+    *parents, last = path.split(".")
+    for part in parents:
+        if isinstance(place, list):
+            place = _item(place, part, override)
+            continue
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+        if not isinstance(place, dict | list):
+            raise UsageError(f"--set {override}: '{part}' holds a value, not keys")
+    if isinstance(place, list):
+        _item(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _item(items: list[Any], part: str, override: str) -> Any:  # noqa: ANN401 - any YAML value
+    if not part.isdigit() or int(part) >= len(items):
+        raise UsageError(f"--set {override}: '{part}' is not a place in a list of {len(items)}")
+    return items[int(part)]
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One validation problem as a sentence."""
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        fields = _fields(Recipe, problem["loc"][:-1])
+        return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], fields)}"
+    return f"{'.'.join(place)}: {problem['msg'].lower()} (found {problem['input']!r:.80})"
+
+
+def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: ANN401 - any type annotation
+    """The keys that are known at a place in the recipe; the place holds the kind where a union was entered."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated or origin is tuple:
+        inner = typing.get_args(annotation)[0]
+        rest = place[1:] if origin is tuple and place and isinstance(place[0], int) else place
+        return _fields(inner, rest)
+    if origin in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(annotation) if isinstance(member, type)]
+        if place:
+            for member in members:
+                if issubclass(member, BaseModel) and "kind" in member.model_fields:
+                    if member.model_fields["kind"].default == place[0]:
+                        return _fields(member, place[1:])
+        models = [member for member in members if issubclass(member, BaseModel)]
+        return set().union(*(_fields(member, place) for member in models)) if models else set()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not place:
+            return set(annotation.model_fields)
+        field = annotation.model_fields.get(str(place[0]))
+        return set() if field is None else _fields(field.annotation, place[1:])
+    return set()

@@ -1,0 +1,184 @@
+"""Checkpoints that resume to the same loss: safetensors and JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from overtone.errors import RunError
+from overtone.models.model import Model
+from overtone.run import read_json, write_atomic
+from overtone.training.optim import Plateau
+
+
+@dataclass
+class Progress:
+    """Where a fit stands.
+
+    Args:
+        step: optimiser steps done.
+        epoch: epochs finished.
+        in_epoch: optimiser steps done in the epoch under way.
+        best: the best value of the named metric so far.
+        best_step: the step that gave it.
+        stale: validations without a gain.
+        seconds: time spent in training, validation left out.
+        rows: rows trained on.
+        plateau: state of the plateau schedule.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    in_epoch: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    plateau: Plateau = field(default_factory=Plateau)
+
+
+def trainable(model: Model) -> dict[str, Tensor]:
+    """The tensors that training changes, by name."""
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _restore(model: Model, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    expected = {name for name, p in parameters.items() if p.requires_grad}
+    if set(tensors) != expected:
+        raise RunError(
+            "the checkpoint is of another model", hint="give this run another name, or start over with --overwrite"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if tensor.shape != parameters[name].shape:
+                raise RunError(f"the checkpoint's '{name}' is {tuple(tensor.shape)}, not {tuple(parameters[name].shape)}")
+            parameters[name].copy_(tensor)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    return tensors
+
+
+def _random_tensors(states: Tensor) -> dict[str, Tensor]:
+    """The random state of every process (P, S), and of the devices."""
+    tensors = {"cpu": states.contiguous()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return tensors
+
+
+def _write_folder(folder: Path, files: dict[str, bytes], state: dict[str, Any]) -> None:
+    """Write a folder under another name and swap it in; the older one stays until the new one is whole."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        for name, data in files.items():
+            write_atomic(fresh / name, data)
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        write_atomic(fresh / "state.json", json.dumps({**state, "files": hashes}, indent=2) + "\n")
+    except RunError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    state = read_json(folder / "state.json")
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name, expected in state["files"].items():
+        try:
+            data = (folder / name).read_bytes()
+            if hashlib.sha256(data).hexdigest() != expected:
+                raise RunError(f"{folder / name} is damaged or cut short", hint="start over with --overwrite")
+            tensors[name] = safetensors.torch.load(data)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise RunError(f"{folder / name} cannot be read: {error}", hint="start over with --overwrite") from error
+    return tensors, state
+
+
+def save(
+    folder: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, random: Tensor
+) -> None:
+    """Write everything that the next step depends on; ``random`` is every process's random state, (P, S).
+
+    Raises:
+        RunError: it could not be written; the older checkpoint stays.
+    """
+    files = {
+        "model.safetensors": safetensors.torch.save(trainable(model)),
+        "optimizer.safetensors": safetensors.torch.save(_optimizer_tensors(optimizer)),
+        "random.safetensors": safetensors.torch.save(_random_tensors(random)),
+    }
+    _write_folder(folder, files, {"progress": asdict(progress)})
+
+
+def resume(folder: Path, model: Model, optimizer: torch.optim.Optimizer, process: int) -> Progress:
+    """Read a checkpoint back into a model, its optimiser and this process's random state.
+
+    Raises:
+        RunError: it is damaged, cut short, or of another model.
+    """
+    if not folder.exists() and folder.with_name(f".{folder.name}.old").exists():
+        folder = folder.with_name(f".{folder.name}.old")  # killed between the two renames
+    tensors, state = _read_folder(folder)
+    _restore(model, tensors["model.safetensors"])
+    moments = tensors["optimizer.safetensors"]
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            kept = {key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name}
+            if kept:
+                optimizer.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter.device) for key, value in kept.items()
+                }
+    states = tensors["random.safetensors"]["cpu"]
+    if process >= len(states):
+        raise RunError(
+            f"the checkpoint is of {len(states)} processes, and this is one more", hint="start as many as before"
+        )
+    torch.set_rng_state(states[process])
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            if f"cuda.{i}" in tensors["random.safetensors"]:
+                torch.cuda.set_rng_state(tensors["random.safetensors"][f"cuda.{i}"], i)
+    progress = dict(state["progress"])
+    return Progress(**{**progress, "plateau": Plateau(**progress["plateau"])})
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a checkpoint to resume from."""
+    return folder.exists() or folder.with_name(f".{folder.name}.old").exists()
+
+
+def save_weights(folder: Path, model: Model) -> None:
+    """Write the trained tensors alone, for the best step."""
+    _write_folder(folder, {"model.safetensors": safetensors.torch.save(trainable(model))}, {})
+
+
+def load_weights(folder: Path, model: Model) -> None:
+    """Read the trained tensors of the best step back.
+
+    Raises:
+        RunError: they are damaged, cut short, or of another model.
+    """
+    _restore(model, _read_folder(folder)[0]["model.safetensors"])

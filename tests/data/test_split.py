@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from overtone.data.fetch import SHIPPED, catalogue
+from overtone.data.partition import label_names
+from overtone.data.records import Record
+from overtone.data.sources.emotion import LABELS as SIX
+from overtone.data.sources.goemotions import LABELS as TWENTY_EIGHT
+from overtone.data.sources.overtone_emotions import LABELS as EIGHT
+from overtone.data.split import SPLITS, DataConfig, most_restrictive, prepare
+from overtone.data.text import fold
+from overtone.errors import DataError
+
+
+def table(folder, rows, name="mine.csv"):
+    path = folder / name
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+    return {"kind": "table", "path": str(path)}
+
+
+def config(*sources, labels=("joy", "fear"), split="seeded", **settings):
+    return DataConfig.model_validate(
+        {"sources": sources, "labels": labels, "split": {"kind": split}, **settings}
+    )
+
+
+def some(n, label):
+    return [(f"{label} number {i}", label) for i in range(n)]
+
+
+def test_a_table_is_prepared_and_reported(tmp_path):
+    leak = [("the very same long sentence stands here twice", "joy")] * 2
+    data = config(table(tmp_path, some(40, "joy") + some(20, "fear") + leak))
+    prepared = prepare(data, 7)
+    report = prepared.report
+    assert sum(report.rows.values()) + sum(report.dropped.values()) == 62
+    assert report.dropped["train"] + report.dropped["validation"] == len({leak.row for leak in report.leaks})
+    assert report.counts["test"] == {"joy": {"mine": 8}, "fear": {"mine": 4}}
+    assert (report.licence, report.commercial) == ("the licence of your own data", True)
+    assert list(prepared.fingerprints) == ["mine"]
+    assert len(prepared.fingerprints["mine"]["files"]["mine.csv"]) == 64
+    assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
+    assert prepare(data, 7) == prepared
+    assert prepare(data, 8).splits != prepared.splits
+
+
+def test_the_target_is_the_recipes(tmp_path):
+    prepared = prepare(config(table(tmp_path, some(9, "joy") + some(9, "fear")), target="mood"), 7)
+    assert set(prepared.splits.train[0].targets) == {"mood"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*some(9, "joy"), ("x", "feer")], r"(?s)'mine/000010' has the label 'feer'.*did you mean 'fear'"),
+        (some(9, "joy"), r"one class only: all 9 rows are 'joy'"),
+        (some(9, "joy") + some(1, "fear"), r"'fear' has 1 rows, and a label needs at least 2"),
+        (some(2, "joy") + some(2, "fear"), r"the validation split is empty"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        prepare(config(table(tmp_path, rows)), 7)
+
+
+def test_a_label_that_is_only_tested(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = ["a,joy,train", "b,joy,dev", "c,fear,dev", "d,joy,test", "e,fear,test"]
+    path.write_text("\n".join(["text,label,part", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match="'fear' has no row to train on"):
+        prepare(config({"kind": "table", "path": path, "split": "part"}, split="official"), 7)
+
+
+def test_two_rows_of_one_id(tmp_path):
+    source = table(tmp_path, some(9, "joy") + some(9, "fear"))
+    with pytest.raises(DataError, match=r"18 ids stand twice, such as 'mine/000001'"):
+        prepare(config(source, source), 7)
+
+
+def test_one_label_and_lists_do_not_mix(tmp_path):
+    source = table(tmp_path, some(9, "joy") + some(9, "fear"))
+    other = {**table(tmp_path, some(9, "joy"), "other.csv"), "separator": ";"}
+    with pytest.raises(DataError, match="some rows have one label and some a list"):
+        prepare(config(source, other), 7)
+
+
+def test_labels_are_listed_once():
+    with pytest.raises(ValidationError, match="listed twice: joy"):
+        config({"kind": "emotion"}, labels=("joy", "fear", "joy"))
+    with pytest.raises(ValidationError, match="at least 2"):
+        config({"kind": "emotion"}, labels=("joy",))
+
+
+def test_a_catalogue_row_of_another_label_is_left_out_and_counted():
+    prepared = prepare(config({"kind": "overtone-emotions"}), 7)
+    every = list(catalogue()["overtone-emotions"].records(SHIPPED))
+    others = sum(row.targets["emotion"] not in ("joy", "fear") for row in every)
+    assert prepared.report.left_out == {"overtone-emotions: label not among the task's": others}
+
+
+def test_a_target_that_the_data_lacks():
+    with pytest.raises(DataError, match=r"has no labels under the target 'mood'"):
+        prepare(config({"kind": "overtone-emotions"}, target="mood"), 7)
+
+
+def test_the_most_restrictive_licence_binds():
+    known = catalogue()
+    free, closed = known["goemotions"].card, known["emotion"].card
+    alike = replace(free, licence="CC-BY-SA-4.0")
+    assert most_restrictive([free]) == ("CC-BY-4.0", True)
+    assert most_restrictive([free, closed, alike]) == (closed.licence, False)
+    assert most_restrictive([free, alike]) == ("CC-BY-SA-4.0", True)
+    assert most_restrictive([known["overtone-emotions"].card, free, free]) == (
+        "Apache-2.0 and CC-BY-4.0",
+        True,
+    )
+
+
+def test_label_names_of_what_is_no_label():
+    row = Record("a/1", "x", {"emotion": "joy", "mood": ("a", "b"), "valence": (0.5,)}, "a")
+    assert label_names(row, "emotion") == ("joy",)
+    assert label_names(row, "mood") == ("a", "b")
+    with pytest.raises(DataError, match=r"(?s)'a/1' has no labels under the target 'valence'"):
+        label_names(row, "valence")
+
+
+def test_emotion_6_on_the_official_split(data_root):
+    report = prepare(config({"kind": "emotion"}, labels=SIX, split="official"), 7).report
+    exact = [leak for leak in report.leaks if leak.exact]
+    assert sum(leak.split == "train" and leak.twin_split == "test" for leak in exact) == 11
+    assert sum(leak.split == "train" and leak.twin_split == "validation" for leak in exact) == 5
+    assert report.rows["test"] == 2_000
+    assert report.rows["train"] + report.dropped["train"] == 16_000
+    assert not report.commercial
+
+
+def test_goemotions_28_on_the_official_split(data_root):
+    prepared = prepare(config({"kind": "goemotions"}, labels=TWENTY_EIGHT, split="official"), 7)
+    report = prepared.report
+    assert report.rows["test"] == 5_427
+    assert report.rows["train"] + report.dropped["train"] == 43_410
+    # 32 texts of test stand in train letter by letter; case and punctuation aside, more do
+    letter_by_letter = _texts(prepared.splits.train) & _texts(prepared.splits.test)
+    assert not letter_by_letter
+    assert sum(leak.exact and leak.twin_split == "test" for leak in report.leaks) >= 32
+    assert (report.licence, report.commercial) == ("CC-BY-4.0", True)
+
+
+def test_goemotions_with_a_label_missing_from_the_recipe(data_root):
+    with pytest.raises(DataError, match=r"has the label 'neutral', which the task does not list"):
+        prepare(config({"kind": "goemotions"}, labels=TWENTY_EIGHT[:-1], split="official"), 7)
+
+
+def test_the_pooled_split_of_eight_emotions(data_root):
+    sources = ({"kind": "emotion"}, {"kind": "goemotions", "single_label": True})
+    prepared = prepare(config(*sources, labels=EIGHT, split="pooled"), 7)
+    report = prepared.report
+    assert report.rows["test"] == 1_600
+    for label in EIGHT:
+        both = {"emotion": 100, "goemotions": 100}
+        assert report.counts["test"][label] == (both if label in SIX else {"goemotions": 200})
+        validation = sum(report.counts["validation"][label].values())
+        train = sum(report.counts["train"][label].values())
+        assert validation == (107 if label == "disgust" else 300)
+        assert validation - 1 <= train <= 3_000
+    assert report.rows["train"] > 18_000
+    assert not report.commercial
+    # every row is read, and is in a split or counted as left out
+    assert sum(report.left_out.values()) + sum(report.rows.values()) + sum(report.dropped.values()) == 74_263
+    parts = [{fold(row.text) for row in prepared.splits[name]} for name in SPLITS]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == sum(report.rows.values())
+
+
+def _texts(rows):
+    return {row.text for row in rows}
