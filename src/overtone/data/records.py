@@ -44,7 +44,7 @@ class Card:
         commercial: whether the licence allows commercial use.
         url: where it comes from.
         citation: author, venue, year.
-        files: file name → SHA-256 of its bytes as stored.
+        files: plain file name → SHA-256 of its content, unpacked where it is stored as ``.gz``.
         downloads: file name → URL that ``overtone data fetch`` takes it from; empty where none is known.
         sizes: split → number of rows, as published.
         notes: traps worth knowing before use.

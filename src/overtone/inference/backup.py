@@ -125,9 +125,7 @@ class PrototypeBackup:
         """Write ``prototypes.safetensors`` and ``prototypes.json`` into the folder."""
         tensors = {"centre": self.centre, "prototypes": self.prototypes}
         write_atomic(folder / "prototypes.safetensors", safetensors.numpy.save(tensors))
-        write_json(
-            folder / "prototypes.json", {"labels": list(self.labels), "temperature": self.temperature}
-        )
+        write_json(folder / "prototypes.json", {"labels": list(self.labels), "temperature": self.temperature})
 
     @classmethod
     def load(cls, folder: Path, embed: Embed) -> PrototypeBackup:
@@ -142,7 +140,9 @@ class PrototypeBackup:
             centre, prototypes = tensors["centre"], tensors["prototypes"]
             labels, temperature = tuple(facts["labels"]), float(facts["temperature"])
         except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-            raise RunError(f"the prototypes in {folder} are damaged: {error}", hint="fit them again") from error
+            raise RunError(
+                f"the prototypes in {folder} are damaged: {error}", hint="fit them again"
+            ) from error
         if prototypes.shape != (len(labels), *centre.shape) or centre.ndim != 1:
             raise RunError(f"the prototypes in {folder} do not fit their labels", hint="fit them again")
         return cls(labels, centre, prototypes, temperature, embed)

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import beta, binom
 
-from overtone.scores import Floats, Ints
-
-Bools = NDArray[np.bool_]
+from overtone.scores import Bools, Floats, Ints
 
 
 class TextModel(Protocol):

@@ -34,7 +34,9 @@ class Classifier:
         thresholds: (L,) for a multi-label task, else None.
     """
 
-    def __init__(self, model: Model, task: str, labels: Sequence[str], thresholds: Floats | None = None) -> None:
+    def __init__(
+        self, model: Model, task: str, labels: Sequence[str], thresholds: Floats | None = None
+    ) -> None:
         self.model = model
         self.task = task
         self.labels = tuple(labels)

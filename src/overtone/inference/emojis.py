@@ -12,8 +12,7 @@ import emoji
 import numpy as np
 
 from overtone.errors import DataError
-from overtone.inference.calibrate import Bools
-from overtone.scores import Floats
+from overtone.scores import Bools, Floats
 
 LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "neutral", "disgust")
 """The labels that the table speaks of."""
@@ -37,6 +36,8 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 # What does not change the feeling: variation selectors and skin tones.
 _SHADES = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
+SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
+"""The five skin tones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,18 @@ def table() -> dict[str, tuple[float, Floats]]:
     return found
 
 
+def is_sign(symbol: str) -> bool:
+    """Whether this is a typographic sign (as in "Apple™") that is an emoji only with a variation selector."""
+    return symbol in ("©", "®", "™")
+
+
 def symbols(text: str) -> Iterator[str]:
     """The emoji of a text in order, each with its skin tone, variation selector and joined parts."""
+    if text.isascii():
+        return
     for token in emoji.analyze(text):
-        yield token.chars
+        if not is_sign(token.chars):
+            yield token.chars
 
 
 @cache
@@ -117,7 +126,7 @@ def read(texts: Sequence[str], labels: Sequence[str]) -> EmojiReading:
     Labels that a model does not have drop out; an emoji that shows only such labels is not read at all.
 
     Args:
-        texts: N texts in which typed faces are emoji already (``normalise.clean``).
+        texts: N texts in which typed faces are emoji already (``normalise.draw_faces``).
         labels: the model's label names, (L,), in any order.
     """
     columns = [LABELS.index(label) if label in LABELS else -1 for label in labels]
@@ -125,7 +134,7 @@ def read(texts: Sequence[str], labels: Sequence[str]) -> EmojiReading:
     has_emoji = np.zeros(len(texts), dtype=bool)
     emoji_only = np.zeros(len(texts), dtype=bool)
     for row, text in enumerate(texts):
-        found = list(symbols(text)) if not text.isascii() else []
+        found = list(symbols(text))
         if not found:
             continue
         total = sum((strength * weights for strength, weights in map(feeling, found)), np.zeros(len(LABELS)))

@@ -80,7 +80,9 @@ class SarcasmDetector:
         test, validation, train = order[:cut], order[cut : 2 * cut], order[2 * cut :]
         gold = np.asarray(sarcastic, dtype=np.int64)
         if any(len(np.unique(gold[part])) < 2 for part in (test, train)):
-            raise DataError("sarcasm needs texts of both kinds", hint="see `overtone data show sarcasm_headlines`")
+            raise DataError(
+                "sarcasm needs texts of both kinds", hint="see `overtone data show sarcasm_headlines`"
+            )
 
         def pick(part: np.ndarray) -> tuple[list[str], np.ndarray]:
             return [texts[i] for i in part], gold[part]

@@ -1,0 +1,1 @@
+"""What people meet: ``prompt`` the interactive classifier in a terminal."""

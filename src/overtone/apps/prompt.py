@@ -1,0 +1,120 @@
+"""The interactive classifier: bars of the distribution, questions back, statistics since the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from overtone.evaluation import plots
+from overtone.inference.decisions import Decision, DecisionLog, Statistics
+
+COLOURS = {
+    "joy": "yellow",
+    "sadness": "blue",
+    "anger": "red",
+    "fear": "magenta",
+    "love": "bright_magenta",
+    "surprise": "cyan",
+    "neutral": "white",
+    "disgust": "green",
+}
+WIDTH = 32
+"""Characters of a full bar."""
+SHOWN = 8
+"""Labels with a bar."""
+
+Classify = Callable[[Sequence[str]], Sequence[Decision]]
+"""Texts → a decision each."""
+
+
+def show(console: Console, text: str, decision: Decision) -> None:
+    """One decision: the text, the label, the bars, and the steps that led to it."""
+    console.print(Text(text if len(text) <= 200 else text[:197] + "…", style="italic"))
+    if decision.label is None:
+        console.print("  nothing to read here: no words and no emoji\n", style="dim")
+        return
+    found = ", ".join(decision.labels) or decision.label
+    said = "unsure, best guess" if decision.source == "ask" else f"by {decision.source}"
+    console.print(
+        Text(f"  {found}  {decision.confidence:.0%}  {said}", style=f"bold {COLOURS.get(decision.label, 'white')}")
+    )
+    bars = Table.grid(padding=(0, 1))
+    for label, share in list(decision.scores.items())[:SHOWN]:
+        bar = "█" * round(share * WIDTH) or "▏"
+        bars.add_row(f"  {label:<14}", Text(f"{share:6.1%}"), Text(bar, style=COLOURS.get(label, "white")))
+    console.print(bars)
+    for step in decision.steps:
+        note = f": {step.note}" if step.note else ""
+        console.print(Text(f"    {step.name} → {step.label} {step.confidence:.0%}{note}", style="dim"))
+    console.print()
+
+
+def converse(classify: Classify, console: Console, journal: DecisionLog | None, picture: Path) -> Statistics:
+    """Read texts until the end of input; where unsure, ask which of the likeliest labels it is.
+
+    Args:
+        classify: texts → decisions.
+        console: where to.
+        journal: a log of decisions, if one is wanted.
+        picture: where ``:stats`` saves its plot.
+    """
+    statistics = Statistics()
+    console.print("Type a text, and Enter. [bold]:stats[/] for statistics, [bold]:quit[/] to end.\n")
+    while True:
+        try:
+            text = console.input("[bold]› [/]")
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return statistics
+        command = text.strip()
+        if command in (":quit", ":q"):
+            return statistics
+        if command == ":stats":
+            _statistics(console, statistics, picture)
+            continue
+        if command.startswith(":"):
+            console.print(f"no command '{command}'; there are :stats and :quit\n", markup=False)
+            continue
+        (decision,) = classify([text])
+        statistics.add([decision])
+        if journal:
+            journal.add([text], [decision])
+        show(console, text, decision)
+        if decision.offers:
+            _ask(console, decision.offers)
+
+
+def _ask(console: Console, offers: Sequence[str]) -> None:
+    """Put the likeliest labels to the person; the answer is theirs and is not kept."""
+    choices = "  ".join(f"[bold]{i}[/] {label}" for i, label in enumerate(offers, start=1))
+    try:
+        answer = console.input(f"  I am not sure. Which is it?  {choices}  (Enter: neither) ").strip()
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+    if answer.isdigit() and 1 <= int(answer) <= len(offers):
+        console.print(f"  {offers[int(answer) - 1]}, then. Thank you.\n")
+    elif answer in offers:
+        console.print(f"  {answer}, then. Thank you.\n")
+    else:
+        console.print("  Left open.\n")
+
+
+def _statistics(console: Console, statistics: Statistics, picture: Path) -> None:
+    """Counts since the start, and the same as a picture."""
+    if not statistics.n:
+        console.print("nothing was classified yet\n")
+        return
+    console.print(f"{statistics.n} texts, {statistics.fallback_share:.0%} needed a later step")
+    table = Table("label", "times", "")
+    for label, count in statistics.labels.most_common():
+        bar = Text("█" * max(1, round(count / statistics.n * WIDTH)), style=COLOURS.get(label, "white"))
+        table.add_row(label, str(count), bar)
+    console.print(table)
+    if statistics.confidences:
+        console.print(f"mean confidence {statistics.mean_confidence[-1]:.0%}")
+    plots.save(statistics.figure(), picture)
+    console.print(f"saved {picture}\n", highlight=False)

@@ -1,0 +1,124 @@
+"""A finished run, loaded: what `overtone.load` gives and every app talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from overtone import recipe as recipes
+from overtone.errors import RunError
+from overtone.inference import classify
+from overtone.inference.cascade import Cascade
+from overtone.inference.classify import Classifier
+from overtone.inference.decisions import Decision, Step
+from overtone.recipe import Recipe
+from overtone.run import Run, read_json
+from overtone.scores import Floats
+
+
+def shipped() -> Path:
+    """The folder of the classifier that ships with the package."""
+    return Path(str(resources.files("overtone") / "pretrained" / "emotion-open"))
+
+
+def load(run: str | Path | None = None) -> System:
+    """Load a trained run, or the classifier that ships with the package.
+
+    Args:
+        run: the run's folder; None for the shipped classifier.
+
+    Raises:
+        RunError: not a trained run, or a file is damaged.
+        WeightsError: the base weights are not at hand.
+    """
+    folder = shipped() if run is None else Path(run)
+    if not (folder / "model" / "labels.json").exists():
+        raise RunError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
+    recipe = recipes.load(str(folder / "recipe.yaml"))
+    classifier = load_classifier(recipe, Run(folder))
+    cascade = None
+    if (folder / "model" / "cascade" / "cascade.json").exists():
+        body = recipe.body
+        cascade = Cascade.load(
+            folder / "model" / "cascade",
+            classifier,
+            lambda texts: classify.embed(classify.frozen(body), texts),
+        )
+    return System(Run(folder), recipe, classifier, cascade)
+
+
+def load_classifier(recipe: Recipe, run: Run) -> Classifier:
+    """The model of a trained run, without its cascade.
+
+    Raises:
+        RunError: a file is missing or damaged.
+        WeightsError: the base weights are not at hand.
+    """
+    facts = read_json(run.model / "labels.json")
+    task = recipe.tasks[0]
+    thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+    return classify.load(run.model, recipe.body, (task.name, task.head), facts["labels"], thresholds)
+
+
+class System:
+    """A trained classifier with its cascade, where it has one.
+
+    Args:
+        run: the folder it came from.
+        recipe: what it was made by.
+        classifier: the model.
+        cascade: the steps around it, if the recipe has them.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, classifier: Classifier, cascade: Cascade | None) -> None:
+        self.run = run
+        self.recipe = recipe
+        self.classifier = classifier
+        self.cascade = cascade
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it can answer, (L,)."""
+        return self.classifier.labels
+
+    @property
+    def licence(self) -> dict[str, Any]:
+        """What it may be used for: ``data``, ``weights``, ``commercial``."""
+        found: dict[str, Any] = self.run.facts()["licence"]
+        return found
+
+    @overload
+    def classify(self, texts: str, **steps: bool) -> Decision: ...
+    @overload
+    def classify(self, texts: Sequence[str], **steps: bool) -> list[Decision]: ...
+
+    def classify(self, texts: str | Sequence[str], **steps: bool) -> Decision | list[Decision]:
+        """Decide on one text or many.
+
+        Args:
+            texts: a text, or N of them.
+            steps: ``backup``, ``sarcasm``, ``emoji``, ``ask``: False leaves that step of the cascade out.
+
+        Returns:
+            One decision a text, with ``label``, ``confidence``, ``source``, ``scores`` and ``steps``.
+        """
+        if isinstance(texts, str):
+            return self.classify([texts], **steps)[0]
+        if self.cascade is not None:
+            return self.cascade.classify(texts, **steps)
+        shares = self.classifier.probabilities(texts)
+        return [self._plain(row) for row in shares]
+
+    def _plain(self, shares: Floats) -> Decision:
+        """The decision of a model without a cascade."""
+        order = np.argsort(-shares, kind="stable")
+        scores = {self.labels[i]: float(shares[i]) for i in order}
+        best = self.labels[order[0]]
+        limits = self.classifier.thresholds
+        held = () if limits is None else tuple(self.labels[i] for i in order if shares[i] >= limits[i])
+        step = Step("primary", best, scores[best], "")
+        return Decision(best, scores[best], scores, "primary", (step,), labels=held)
