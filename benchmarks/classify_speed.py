@@ -86,8 +86,15 @@ def main() -> None:
         Figure("classify.throughput.ours", n / statistics.median(ours), n=n, unit="texts/s"),
         Figure("classify.throughput.pipeline", n / statistics.median(theirs), n=n, unit="texts/s"),
         Figure("classify.throughput.same_labels", float((labels == found).mean()), n=n, unit="share"),
-        Figure("classify.single.ours_p50", 1e3 * statistics.median(single_ours), n=len(single_ours), unit="ms"),
-        Figure("classify.single.pipeline_p50", 1e3 * statistics.median(single_theirs), n=len(single_ours), unit="ms"),
+        Figure(
+            "classify.single.ours_p50", 1e3 * statistics.median(single_ours), n=len(single_ours), unit="ms"
+        ),
+        Figure(
+            "classify.single.pipeline_p50",
+            1e3 * statistics.median(single_theirs),
+            n=len(single_ours),
+            unit="ms",
+        ),
         Figure(
             "classify.single.ratio",
             statistics.median(single_theirs) / statistics.median(single_ours),

@@ -1,8 +1,8 @@
 """A LoRA epoch in Overtone's loop beside the same work in transformers.Trainer, in turn, in one process.
 
 Equal: the same model, rows, batch size, bf16 and length grouping on both sides.
-Default: Trainer as it comes (fp32, random batches) against our defaults (bf16, length buckets), with the accuracy
-of both on held-out rows.
+Default: Trainer as it comes (fp32, random batches) against our defaults (bf16, length buckets), with the
+accuracy of both on held-out rows.
 """
 
 from __future__ import annotations
@@ -76,14 +76,18 @@ def ours(recipe: Recipe, data: TrainingData, loss: losses.Loss) -> tuple[Model, 
 def theirs(recipe: Recipe, data: TrainingData, loss: losses.Loss, *, equal: bool) -> tuple[Model, float]:
     """Fit with Trainer: the model and the seconds of the whole fit."""
     model = fresh(recipe)
-    ids = [data.encoded.flat[a:b] for a, b in zip(data.encoded.offsets, data.encoded.offsets[1:], strict=False)]
+    ids = [
+        data.encoded.flat[a:b] for a, b in zip(data.encoded.offsets, data.encoded.offsets[1:], strict=False)
+    ]
     rows = [
         {"input_ids": row, "labels": int(target), "length": len(row)}
         for row, target in zip(ids, data.targets["emotion"], strict=True)
     ]
 
     def collate(batch: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        padded = model.body.tokenizer.pad({"input_ids": [row["input_ids"] for row in batch]}, return_tensors="pt")
+        padded = model.body.tokenizer.pad(
+            {"input_ids": [row["input_ids"] for row in batch]}, return_tensors="pt"
+        )
         return {
             "input_ids": padded["input_ids"],
             "attention_mask": padded["attention_mask"],
@@ -155,7 +159,9 @@ def main() -> None:
         default.append(their_seconds / our_seconds)
         print(f"equal {equal[-1]:.2f}, default {default[-1]:.2f}")
     gain = paired_statistic(
-        lambda rows: float(scores["ours"][rows].mean() - scores["theirs"][rows].mean()), len(test.encoded), seed=7
+        lambda rows: float(scores["ours"][rows].mean() - scores["theirs"][rows].mean()),
+        len(test.encoded),
+        seed=7,
     )
     n = options.rows * options.epochs
     figures = [

@@ -28,7 +28,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Data sets: what is known, what is at hand, how recipes are written.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets: what is known, what is at hand, how recipes are written.", no_args_is_help=True
+)
 weights_app = typer.Typer(help="Pretrained weights: what is known and what is at hand.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -160,9 +162,13 @@ def compare(
         )
         return
     out.print(f"{metric}: {METRICS[metric].function(first):.4f} → {METRICS[metric].function(second):.4f}")
-    out.print(f"difference {difference.value:+.4f}, 95% interval {difference.low:+.4f} to {difference.high:+.4f}")
+    out.print(
+        f"difference {difference.value:+.4f}, 95% interval {difference.low:+.4f} to {difference.high:+.4f}"
+    )
     out.print(f"right in only one: a {test.only_a}, b {test.only_b}; McNemar p = {test.p:.2g}")
-    table = Table("row", "gold", "a", "b", title=f"flips: {fixed} fixed, {len(flipped) - fixed} broken (first 20)")
+    table = Table(
+        "row", "gold", "a", "b", title=f"flips: {fixed} fixed, {len(flipped) - fixed} broken (first 20)"
+    )
     for flip in flipped[:20]:
         table.add_row(flip.id, flip.gold, flip.a, flip.b, style="green" if flip.fixed else "red")
     out.print(table)
@@ -170,9 +176,15 @@ def compare(
 
 @app.command()
 def classify(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN] [TEXT]...", help="A run's folder, then texts.")] = None,
-    file: Annotated[Path | None, typer.Option(help="One text a line, or JSONL with a 'text'; - for standard input.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the JSONL goes, if not to standard output.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN] [TEXT]...", help="A run's folder, then texts.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="One text a line, or JSONL with a 'text'; - for standard input.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the JSONL goes, if not to standard output.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Append the decisions here, without the texts.")] = None,
     log_text: Annotated[bool, typer.Option(help="Put the texts into the log as well.")] = False,
     backup: Annotated[bool, typer.Option(help="Let the backup model help where unsure.")] = True,
@@ -194,7 +206,9 @@ def classify(
     steps = {"backup": backup, "sarcasm": sarcasm, "ask": ask}
     journal = DecisionLog(log, with_text=log_text) if log else None
     if not texts and file is None and sys.stdin.isatty():
-        prompt.converse(lambda asked: system.classify(asked, **steps), out, journal, Path("overtone-stats.png"))
+        prompt.converse(
+            lambda asked: system.classify(asked, **steps), out, journal, Path("overtone-stats.png")
+        )
         return
     if texts and not json_ and output is None:
         decisions = system.classify(texts, **steps)
@@ -208,7 +222,11 @@ def classify(
 
 
 def _classify_stream(
-    system: System, texts: Iterator[str], output: Path | None, journal: DecisionLog | None, steps: dict[str, bool]
+    system: System,
+    texts: Iterator[str],
+    output: Path | None,
+    journal: DecisionLog | None,
+    steps: dict[str, bool],
 ) -> None:
     """Texts in, one JSON line a decision out, in order, a chunk at a time."""
     target = output.open("w", encoding="utf-8") if output else sys.stdout
@@ -255,7 +273,7 @@ def _lines(file: Path | None) -> Iterator[str]:
 
 @app.command()
 def doctor(json_: Json = False) -> None:
-    """Look at this machine: versions, threads, memory, devices, weights, data, and a few seconds of training."""
+    """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
     from overtone import doctor as examination
 
     findings = examination.examine(err)
@@ -295,7 +313,7 @@ def data_show(
     from overtone.errors import did_you_mean
 
     known = catalogue()
-    if name in recipes.shipped() and name not in known or Path(name).is_file():
+    if (name in recipes.shipped() and name not in known) or Path(name).is_file():
         resolved = recipes.load(name)
         prepared = split.prepare(resolved.data, resolved.seed)
         out.print_json(data={k: v for k, v in prepared.report.as_dict().items() if k != "leaks"})
@@ -371,7 +389,8 @@ def recipes() -> None:
     from overtone import recipe
 
     _print_rows(
-        [{"name": name, "description": recipe.load(name).description} for name in recipe.shipped()], json_=False
+        [{"name": name, "description": recipe.load(name).description} for name in recipe.shipped()],
+        json_=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""What this machine has, and whether it can train: the first thing to ask when something is slow or missing."""
+"""What this machine has, and whether it can train: ask it first when something is slow or missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from overtone.models.heads import HeadConfig
 from overtone.models.model import Model
 from overtone.run import Run
 from overtone.training import losses, tasks
-from overtone.training.loop import EarlyStopping, Loop, TrainConfig, TrainingData
+from overtone.training.loop import Loop, TrainConfig, TrainingData
+from overtone.training.stopping import EarlyStopping
 
 SECONDS = 10.0
 """About how long the smoke training takes."""
@@ -103,7 +104,13 @@ def _train(records: list[Record], precision: str) -> tuple[int, float, float]:
     targets = tasks.encode_targets(records, "emotion", labels, multilabel=False)
     loss = losses.build(tasks.ClassificationConfig().loss, targets, len(labels))
     config = TrainConfig.model_validate(
-        {"epochs": 50, "batch_size": 8, "precision": precision, "log_every": 1, "early_stopping": {"metric": "loss"}}
+        {
+            "epochs": 50,
+            "batch_size": 8,
+            "precision": precision,
+            "log_every": 1,
+            "early_stopping": {"metric": "loss"},
+        }
     )
     begun = time.perf_counter()
 

@@ -67,7 +67,9 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
     write_atomic(run.recipe, recipe.to_yaml())
     run.note(
         recipe=recipe.name,
-        command=" ".join(["overtone", *sys.argv[1:]]) if sys.argv[0].endswith("overtone") else f"overtone run {recipe.name}",
+        command=" ".join(["overtone", *sys.argv[1:]])
+        if sys.argv[0].endswith("overtone")
+        else f"overtone run {recipe.name}",
         seed=recipe.seed,
         **environment(),
     )
@@ -110,7 +112,9 @@ class Validation:
         figures: dict[str, float] = {"loss": 0.0}
         for task in self.recipe.tasks:
             logits, targets, loss = outputs[task.name], self.data.targets[task.name], self.losses[task.name]
-            figures["loss"] += task.weight * float(loss.total(logits, targets) / loss.count(targets).clamp(min=1e-8))
+            figures["loss"] += task.weight * float(
+                loss.total(logits, targets) / loss.count(targets).clamp(min=1e-8)
+            )
             multilabel = task.kind == "multilabel"
             shares = tasks.probabilities(logits.double().numpy(), multilabel=multilabel)
             made = tasks.predictions(self.records, targets, self.recipe.data.labels, shares)
@@ -148,7 +152,8 @@ def train(recipe: Recipe, prepared: Prepared, run: Run) -> Fit:
         frozen = freeze_states(model.body, data["train"].encoded)
         data["train"] = TrainingData(data["train"].encoded, data["train"].targets, frozen)
     losses_by_task = {
-        task.name: losses.build(task.loss, data["train"].targets[task.name], len(labels)) for task in recipe.tasks
+        task.name: losses.build(task.loss, data["train"].targets[task.name], len(labels))
+        for task in recipe.tasks
     }
     loop = Loop(
         model=model,
@@ -182,7 +187,12 @@ def _tokenised(recipe: Recipe, model: Model, records: Sequence[Record]) -> Train
 
 
 def _write(
-    recipe: Recipe, run: Run, model: Model, fit: Fit, data: Mapping[str, TrainingData], held_out: Sequence[Record]
+    recipe: Recipe,
+    run: Run,
+    model: Model,
+    fit: Fit,
+    data: Mapping[str, TrainingData],
+    held_out: Sequence[Record],
 ) -> None:
     """Write the trained model and what the fit cost; labels last, since they say that the rest is whole."""
     store.save(model, run.model, recipe.body)

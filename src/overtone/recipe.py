@@ -28,7 +28,9 @@ from overtone.training.tasks import ClassificationConfig, TaskConfig
 class Recipe(Config):
     """Everything that a run depends on, every default written out."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder, unless --name says else")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder, unless --name says else"
+    )
     description: str = Field("", description="one line for people")
     seed: int = Field(7, ge=0, description="the only seed: splits, shuffles, dropout, resamples")
     data: DataConfig
@@ -37,10 +39,12 @@ class Recipe(Config):
     tasks: tuple[TaskConfig, ...] = Field((ClassificationConfig(),), min_length=1, max_length=1)
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    cascade: CascadeConfig | None = Field(None, description="the steps that heal an unsure answer; none without")
+    cascade: CascadeConfig | None = Field(
+        None, description="the steps that heal an unsure answer; none without"
+    )
 
     def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-        """Validation rows that choose (the best step, thresholds), and those that only certify the cascade."""
+        """Validation rows that choose (best step, thresholds), and rows that only certify the cascade."""
         if self.cascade is None:
             return tuple(validation), ()
         certify, choose = carve(
@@ -81,7 +85,9 @@ def parse(values: Mapping[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         problems = [_explain(dict(problem)) for problem in error.errors(include_url=False)]
-        raise UsageError(f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema") from error
+        raise UsageError(
+            f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema"
+        ) from error
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -105,7 +111,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind"))
+        same_kind = (
+            isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind"))
+        )
         merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
     return merged
 
@@ -153,7 +161,7 @@ def _explain(problem: dict[str, Any]) -> str:
 
 
 def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: ANN401 - any type annotation
-    """The keys that are known at a place in the recipe; the place holds the kind where a union was entered."""
+    """The keys known at a place in the recipe; the place holds the kind where a union was entered."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated or origin is tuple:
         inner = typing.get_args(annotation)[0]
@@ -161,11 +169,10 @@ def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: A
         return _fields(inner, rest)
     if origin in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(annotation) if isinstance(member, type)]
-        if place:
-            for member in members:
-                if issubclass(member, BaseModel) and "kind" in member.model_fields:
-                    if member.model_fields["kind"].default == place[0]:
-                        return _fields(member, place[1:])
+        for member in members:
+            tag = member.model_fields.get("kind") if issubclass(member, BaseModel) else None
+            if place and tag is not None and tag.default == place[0]:
+                return _fields(member, place[1:])
         models = [member for member in members if issubclass(member, BaseModel)]
         return set().union(*(_fields(member, place) for member in models)) if models else set()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

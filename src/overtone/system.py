@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -94,9 +93,9 @@ class System:
     @overload
     def classify(self, texts: str, **steps: bool) -> Decision: ...
     @overload
-    def classify(self, texts: Sequence[str], **steps: bool) -> list[Decision]: ...
+    def classify(self, texts: list[str] | tuple[str, ...], **steps: bool) -> list[Decision]: ...
 
-    def classify(self, texts: str | Sequence[str], **steps: bool) -> Decision | list[Decision]:
+    def classify(self, texts: str | list[str] | tuple[str, ...], **steps: bool) -> Decision | list[Decision]:
         """Decide on one text or many.
 
         Args:

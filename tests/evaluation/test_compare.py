@@ -15,6 +15,7 @@ from overtone.evaluation.compare import (
     interval,
     load_predictions,
     mcnemar,
+    mcnemar_of,
     paired,
     paired_statistic,
     save_predictions,
@@ -106,6 +107,7 @@ def test_mcnemar_by_hand(single):
     assert found.p == pytest.approx(2 * 9 / 256)
     assert found.p == pytest.approx(binomtest(7, 8).pvalue)
     assert mcnemar(a, a).p == 1.0
+    assert mcnemar_of(a.correct, b.correct) == found
 
 
 def test_flips_name_what_was_fixed_and_broken(single):
@@ -185,6 +187,8 @@ def test_standings_equal_the_single_comparisons(make):
 def test_standings_leave_out_what_does_not_apply_and_refuse_what_is_unknown(single):
     model = System("model", single())
     assert set(standings(model, [], ["accuracy", "hamming"], seed=0, resamples=50)[0].figures) == {"accuracy"}
+    with pytest.raises(DataError, match="'hamming' does not apply"):
+        standings(model, [], ["hamming"], seed=0, resamples=50)
     with pytest.raises(DataError, match="did you mean 'macro_f1'"):
         standings(model, [], ["macr_f1"], seed=0)
 

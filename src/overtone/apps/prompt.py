@@ -27,7 +27,7 @@ WIDTH = 32
 SHOWN = 8
 """Labels with a bar."""
 
-Classify = Callable[[Sequence[str]], Sequence[Decision]]
+Classify = Callable[[list[str]], list[Decision]]
 """Texts → a decision each."""
 
 
@@ -40,7 +40,10 @@ def show(console: Console, text: str, decision: Decision) -> None:
     found = ", ".join(decision.labels) or decision.label
     said = "unsure, best guess" if decision.source == "ask" else f"by {decision.source}"
     console.print(
-        Text(f"  {found}  {decision.confidence:.0%}  {said}", style=f"bold {COLOURS.get(decision.label, 'white')}")
+        Text(
+            f"  {found}  {decision.confidence:.0%}  {said}",
+            style=f"bold {COLOURS.get(decision.label, 'white')}",
+        )
     )
     bars = Table.grid(padding=(0, 1))
     for label, share in list(decision.scores.items())[:SHOWN]:

@@ -79,7 +79,9 @@ class PooledSplit(Config):
     )
     test_per_label: int = Field(200, ge=1, description="Test rows a label.")
     validation_per_label: int = Field(
-        300, ge=1, description="Validation rows a label at most; never more than a quarter of what test has left."
+        300,
+        ge=1,
+        description="Validation rows a label at most; never more than a quarter of what test has left.",
     )
     train_per_label: int = Field(3000, ge=1, description="Training rows a label at most.")
 

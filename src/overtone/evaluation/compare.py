@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from overtone.errors import DataError, did_you_mean
 from overtone.evaluation.bootstrap import by_rows, of_metric, resampled
 from overtone.run import write_atomic
-from overtone.scores import METRICS, Floats, Ints, Metric, Predictions, select
+from overtone.scores import METRICS, Bools, Floats, Ints, Metric, Predictions, select
 
 DIGITS = 6
 """Decimals of the numbers in a file of per-example scores."""
@@ -143,16 +143,19 @@ def paired_statistic(
 
 
 def mcnemar(a: Predictions, b: Predictions) -> McNemar:
-    """McNemar's test (1947) in its exact binomial form, on whether rows are decided right.
+    """McNemar's test on whether two systems decide rows right.
 
     Raises:
         DataError: the two are not of the same rows, labels and gold.
     """
-    right_a, right_b = a.correct, aligned(a, b).correct
+    return mcnemar_of(a.correct, aligned(a, b).correct)
+
+
+def mcnemar_of(right_a: Bools, right_b: Bools) -> McNemar:
+    """McNemar's test (1947) in its exact binomial form, from who decides which row right, each (N,)."""
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
-    if only_a + only_b == 0:
-        return McNemar(0, 0, 1.0)
-    return McNemar(only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue))
+    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return McNemar(only_a, only_b, p)
 
 
 def flips(a: Predictions, b: Predictions) -> tuple[Flip, ...]:
@@ -184,7 +187,7 @@ def standings(
         The model's standing, then each baseline's.
 
     Raises:
-        DataError: no rows, an unknown metric, or a baseline of other rows.
+        DataError: no rows, a metric that is unknown or (the first) does not apply, a baseline of other rows.
     """
     _refuse_empty(model.predictions)
     for name in metrics:
@@ -199,6 +202,8 @@ def standings(
     flat = resampled(statistics, len(model.predictions.ids), resamples, seed)
     values = flat.reshape(resamples, len(systems), len(chosen))
     points = np.array([[metric.function(system.predictions) for metric in chosen] for system in systems])
+    if np.isnan(points[:, 0]).any():
+        raise DataError(f"'{metrics[0]}' does not apply to these rows", hint="choose another evaluate.metric")
     found = []
     for i, system in enumerate(systems):
         figures = {

@@ -11,7 +11,7 @@ LONGEST = 200
 # Marks of emphasis, code, links, cells and mathematics; of HTML and entities; underscores, if not inside a
 # word; and the mark of a heading, if it comes first.
 SPECIAL = re.compile(r"[\\`*\[\]|>~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|^#")
-NUMBER = re.compile(r"(?:[\d.,%+\-:()< ]|\bto\b)*")
+NUMBER = re.compile(r"(?:[\d.,%+\-–:()< ]|\bto\b)*")
 
 
 def escape(text: str) -> str:

@@ -17,7 +17,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9198a1; --rule: #3d444d;
   --paper: #0d1117; --band: #161b22; --accent: #56b4e9; --loud: #ff9b8e; --loud-band: #2d1512; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62rem; color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; color: var(--ink);
   background: var(--paper); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
@@ -26,12 +26,11 @@ h1 + p { font-size: 1.12rem; }
 p { max-width: 46rem; margin: .6rem 0; }
 .table { overflow-x: auto; margin: .75rem 0 1.25rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .75rem; text-align: left; vertical-align: top;
+th, td { padding: .35rem .7rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; color: var(--faint); border-bottom-width: 2px; vertical-align: bottom; }
 tbody tr:nth-child(even) { background: var(--band); }
 td[style*=right] { white-space: nowrap; }
-td:first-child { overflow-wrap: anywhere; min-width: 6rem; }
 img { display: block; max-width: 100%; height: auto; margin: 1rem 0; padding: .75rem; background: #ffffff;
   border: 1px solid var(--rule); border-radius: 8px; }
 code { font: .88em ui-monospace, "Cascadia Mono", Consolas, monospace; background: var(--band);

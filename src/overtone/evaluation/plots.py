@@ -162,8 +162,8 @@ def reliability_diagram(predictions: Predictions) -> Figure:
     _style(above, "Reliability", "")
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     above.text(
-        0.04,
-        0.06,
+        0.03,
+        0.07,
         "what is claimed",
         rotation=45,
         rotation_mode="anchor",

@@ -89,21 +89,23 @@ def markdown(report: Report) -> str:
 
 
 def _with_interval(found: Interval | None) -> str:
-    return "" if found is None else f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return "" if found is None else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
 
 
 def _comparison(evidence: Evidence) -> str:
-    names = list(evidence.standings[0].figures)
+    others = [name for name in evidence.standings[0].figures if name != evidence.metric]
     rows = []
     for standing in evidence.standings:
-        row = [escape(standing.name), *(_with_interval(standing.figures.get(name)) for name in names)]
+        name, figures, compared = escape(standing.name), standing.figures, ("", "", "")
         if standing.gain is None:
-            rows.append([f"**{row[0]}**", *row[1:], "", "", ""])
-            continue
-        gain, test = gain_over(standing)
-        difference = f"{signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
-        rows.append([*row, difference, f"{test.only_b:,} : {test.only_a:,}", p_value(test.p)])
-    header = ["system", *names, f"model's gain in {evidence.metric}", "right alone", "McNemar p"]
+            name = f"**{name}**"
+        else:
+            gain, test = gain_over(standing)
+            difference = f"{signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
+            compared = (difference, f"{test.only_b:,} : {test.only_a:,}", p_value(test.p))
+        first = _with_interval(figures.get(evidence.metric))
+        rows.append([name, first, *compared, *(_with_interval(figures.get(other)) for other in others)])
+    header = ["system", evidence.metric, "model's gain", "right alone", "McNemar p", *others]
     systems = [evidence.model, *evidence.baselines]
     every = [summary(system.predictions) for system in systems]
     metrics = [name for name in METRICS if any(name in found for found in every)]
@@ -208,8 +210,7 @@ def _edges(edges: EdgeCases | None) -> str:
         first, *_, last = edges.right
         test = edges.mcnemar
         text += "\n\n" + escape(
-            f"{last} alone is right on {test.only_b:,}, {first} alone on {test.only_a:,} "
-            f"(McNemar {p_equals(test.p)})."
+            f"Right alone: {last} {test.only_b:,}, {first} {test.only_a:,} (McNemar {p_equals(test.p)})."
         )
     return text
 

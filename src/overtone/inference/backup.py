@@ -19,6 +19,8 @@ from overtone.scores import Floats, Ints
 Embed = Callable[[Sequence[str]], Floats]
 """N texts → pooled states of an encoder, (N, D)."""
 
+_AGAIN = "fit the cascade again"
+
 BackupKind = Literal["tfidf", "prototypes"]
 """The backups that a cascade can keep."""
 
@@ -144,12 +146,13 @@ class PrototypeBackup:
                 f"the prototypes in {folder} are damaged: {error}", hint="fit them again"
             ) from error
         if prototypes.shape != (len(labels), *centre.shape) or centre.ndim != 1:
-            raise RunError(f"the prototypes in {folder} do not fit their labels", hint="fit them again")
+            raise RunError(f"the prototypes in {folder} do not fit their labels", hint=_AGAIN)
         return cls(labels, centre, prototypes, temperature, embed)
 
 
 def _unit(rows: Floats) -> Floats:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    scaled: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return scaled
 
 
 def _means(states: Floats, gold: Ints, n_labels: int) -> tuple[Floats, Floats]:

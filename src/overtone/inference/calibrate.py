@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, hypergeom
 
 from overtone.scores import Bools, Floats, Ints
 
@@ -106,7 +106,7 @@ class RiskRule:
         )
 
 
-def threshold_grid(confidence: Floats, *, start: float = 0.2, size: int = 60) -> Floats:
+def threshold_grid(confidence: Floats, *, start: float = 0.2, size: int = 20) -> Floats:
     """Thresholds from strict to lax, stated before the calibration rows are seen.
 
     They are quantiles of the confidences of other rows, so that each step answers about equally many more.
@@ -114,7 +114,8 @@ def threshold_grid(confidence: Floats, *, start: float = 0.2, size: int = 60) ->
     Args:
         confidence: of rows that calibrate nothing else, (M,), in 0..1.
         start: the coverage of the first threshold; smaller ones have too few answers to certify anything.
-        size: the number of thresholds before equal ones are joined.
+        size: the number of thresholds before equal ones are joined. More of them answer a little more (2% of
+            the rows with 60), but stand so near to the limit that small samples pass it more often.
 
     Returns:
         (G,) thresholds, decreasing; the last is 0, which answers everything.
@@ -125,8 +126,36 @@ def threshold_grid(confidence: Floats, *, start: float = 0.2, size: int = 60) ->
     return np.unique(np.append(inner, 0.0))[::-1]
 
 
+def p_value(errors: int, answered: int, risk: float, horizon: int | None = None) -> float:
+    """How surprising so few errors would be if the risk were not kept; small means that it is kept.
+
+    Without a horizon, the exact binomial tail P(Bin(answered, risk) <= errors). With one, the larger of that
+    and the exact hypergeometric tail for "more than risk x horizon errors among the next ``horizon`` answered
+    rows": of errors + floor(risk x horizon) + 1 errors dealt at random over all answered + horizon rows, at
+    most ``errors`` fall to these. That number of errors is the worst case: with fewer the future rows cannot
+    have too many, with more these rows would have shown it.
+
+    Args:
+        errors: wrong answers.
+        answered: all answers.
+        risk: the risk to keep, 0..1 exclusive.
+        horizon: answered rows to come over which the share of errors is to be kept.
+    """
+    expected = float(binom.cdf(errors, answered, risk))
+    if horizon is None:
+        return expected
+    worst = errors + math.floor(risk * horizon) + 1
+    return max(expected, float(hypergeom.cdf(errors, answered + horizon, worst, answered)))
+
+
 def fit_threshold(
-    confidence: Floats, correct: Bools, grid: Floats, *, risk: float = 0.10, level: float = 0.95
+    confidence: Floats,
+    correct: Bools,
+    grid: Floats,
+    *,
+    risk: float = 0.10,
+    level: float = 0.95,
+    horizon: int | None = None,
 ) -> RiskRule:
     """The laxest threshold that keeps the risk with a finite-sample guarantee.
 
@@ -138,9 +167,12 @@ def fit_threshold(
     The guarantee: if the grid was stated without looking at these rows, and these rows and the rows to come
     are drawn independently from one distribution, then with probability at least ``level`` over the draw of
     these rows, P(wrong | answered) <= ``risk`` for a new row. It holds for any model, any number of rows and
-    any confidence, good or bad; a bad one only answers less. It is a promise about the probability of an
-    error, so the share of errors in a finite batch still scatters around it. It says nothing about rows from
-    elsewhere.
+    any confidence, good or bad; a bad one only answers less. It says nothing about rows from elsewhere.
+
+    That is a promise about the probability of an error, and the share of errors among the next answers
+    still scatters around it. With a horizon, each threshold must pass the stricter test of ``p_value`` too:
+    for a threshold stated beforehand, the share of errors among the next ``horizon`` answers is then at most
+    ``risk`` with probability ``level``. For the walk as a whole this second part is checked by simulation.
 
     Args:
         confidence: (N,), in 0..1.
@@ -148,6 +180,7 @@ def fit_threshold(
         grid: thresholds, strictly decreasing, (G,).
         risk: the risk to keep, 0..1 exclusive.
         level: the probability with which it must hold, 0..1 exclusive.
+        horizon: answered rows to come over which the share of errors is to be kept too.
 
     Returns:
         The rule; its threshold is infinity where even the first threshold failed.
@@ -159,7 +192,7 @@ def fit_threshold(
         taken = confidence >= threshold
         answered = int(taken.sum())
         errors = int((taken & ~correct).sum())
-        if answered == 0 or binom.cdf(errors, answered, risk) > 1.0 - level:
+        if answered == 0 or p_value(errors, answered, risk, horizon) > 1.0 - level:
             break
         bound = float(beta.ppf(level, errors + 1, answered - errors))
         best = RiskRule(float(threshold), risk, level, len(confidence), answered, errors, bound)

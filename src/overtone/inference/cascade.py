@@ -1,4 +1,4 @@
-"""The self-healing cascade: primary model, calibrated confidence, and steps that only unsure texts pay for."""
+"""The self-healing cascade: a primary model, honest confidence, and steps that only unsure texts pay for."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ class CascadeConfig(Config):
 
     risk: float = Field(0.10, gt=0, lt=1, description="Largest share of wrong answers among those answered.")
     level: float = Field(0.95, gt=0, lt=1, description="Probability with which the risk must be kept.")
+    horizon: int | None = Field(
+        1000, ge=1, description="Answers to come among which the share of wrong ones is kept too; null: any."
+    )
+    calibration_share: float = Field(
+        0.5, gt=0, lt=1, description="Share of the validation rows that only certify the risk; the rest fit."
+    )
     backup: Literal["auto", "none", "tfidf", "prototypes"] = Field(
         "auto", description="Second model: the best of those that help, none, or only this one if it helps."
     )
@@ -131,7 +137,7 @@ class Cascade:
             backup: False leaves the backup out for this call.
             sarcasm: False leaves the sarcasm check out.
             emoji: False leaves the emoji table out.
-            ask: False gives the best guess instead of asking; the risk is then not kept. Default: the config's.
+            ask: False gives the best guess instead of asking, and the risk is not kept; None: as configured.
         """
         use = self.use(backup=backup, sarcasm=sarcasm, emoji=emoji)
         asking = self.config.ask if ask is None else ask

@@ -24,8 +24,8 @@ CLOSE = 0.08
 class Classifier:
     """One task of a model, over batches of even length.
 
-    The bulk is read in bf16; a text whose decision bf16 could tip is read again in fp32, so labels are those of
-    fp32 while nearly all the work is not.
+    The bulk is read in bf16; a text whose decision bf16 could tip is read again in fp32, so labels are
+    those of fp32 while nearly all the work is not.
 
     Args:
         model: a trained model in evaluation mode.
@@ -53,7 +53,7 @@ class Classifier:
         if not texts:
             return np.zeros((0, len(self.labels)))
         encoded = encode(self.model.body.tokenizer, texts, self.model.body.max_length)
-        logits = sweep(self.fast, encoded, self.model.device)[self.task]
+        logits = sweep(self.fast, encoded, self.model.device)[self.task].clone()  # one that can be written to
         close = self._close(logits).nonzero().flatten().tolist()
         if close:
             logits[close] = sweep(self.model, encoded.take(close), self.model.device)[self.task]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -48,6 +48,7 @@ class Decision:
         source: the step that settled it.
         steps: the trace, in order.
         offers: the two or three labels to put to the person where the source is "ask", likeliest first.
+        labels: of a multi-label model, every label past its threshold, likeliest first.
     """
 
     label: str | None
@@ -56,11 +57,28 @@ class Decision:
     source: Origin
     steps: tuple[Step, ...]
     offers: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def answered(self) -> bool:
         """Whether this counts as an answer."""
         return self.source not in ("ask", "noise")
+
+
+class Classify(Protocol):
+    """Anything that decides on texts as the cascade does."""
+
+    def classify(
+        self,
+        texts: Sequence[str],
+        *,
+        backup: bool | None = None,
+        sarcasm: bool | None = None,
+        emoji: bool | None = None,
+        ask: bool | None = None,
+    ) -> list[Decision]:
+        """Decide on N texts; False leaves a step out."""
+        ...
 
 
 class DecisionLog:

@@ -22,7 +22,7 @@ USER, LINK = "@user", "http"
 # in fancy dress. The rest of NFKC (fractions, ellipses, superscripts) would change ordinary text.
 _FANCY = re.compile("[\uff01-\uffef\u2100-\u2121\u2123-\u2138\ufb00-\ufb06\U0001d400-\U0001d7ff\u3000]+")
 _INVISIBLE = re.compile(
-    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0e-\x1f\x7f]"
+    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]"
 )
 # A joiner between Latin letters is noise; in Persian, Hindi or an emoji it is spelling.
 _STRAY_JOINER = re.compile("(?<=[A-Za-z0-9])[\u200c\u200d]+(?=[A-Za-z0-9])")

@@ -51,14 +51,18 @@ def attach(body: Encoder, config: LoraConfig) -> None:
             )
         targets = list(QUERY_VALUE[kind])
     settings = peft.LoraConfig(
-        r=config.r, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
+        r=config.r,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # declared int, and used as a number
+        lora_dropout=config.dropout,
+        target_modules=targets,
     )
     body.backbone = peft.get_peft_model(body.backbone, settings)
 
 
 def save(body: Encoder, folder: Path, base: str) -> None:
     """Write the adapter in PEFT's format; ``base`` is the hub id or folder of what it sits on."""
-    backbone: peft.PeftModel = body.backbone
+    backbone = body.backbone
+    assert isinstance(backbone, peft.PeftModel)
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in peft.get_peft_model_state_dict(backbone).items()
@@ -86,7 +90,11 @@ def load_merged(body: Encoder, folder: Path) -> None:
         RunError: the adapter is missing, cut short or of another shape.
     """
     try:
+        written = safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
         adapted = peft.PeftModel.from_pretrained(body.backbone, folder)
+        lacking = sorted(set(peft.get_peft_model_state_dict(adapted)) - set(written))
+        if lacking:  # peft would only warn, and leave these layers as they were before training
+            raise ValueError(f"it lacks {len(lacking)} tensors, such as '{lacking[0]}'")
         body.backbone = adapted.merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
         raise RunError(f"the adapter in {folder} is damaged: {error}", hint="train the run again") from error

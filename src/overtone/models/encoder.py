@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import safetensors
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from overtone.config import Config
+from overtone.errors import WeightsError
 from overtone.models import weights
 
 
@@ -74,20 +83,45 @@ def build(config: EncoderConfig) -> Encoder:
     """Load a pretrained encoder.
 
     Raises:
-        WeightsError: the weights are not at hand.
+        WeightsError: the weights are not at hand, damaged or not those of their config.
     """
     folder = weights.resolve(config.weights)
-    return load(folder, config)
+    try:
+        return load(folder, config)
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise WeightsError(
+            f"the weights in {folder} cannot be read: {error}", hint="get them again"
+        ) from error
 
 
 def load(folder: Path, config: EncoderConfig) -> Encoder:
-    """Load an encoder in transformers' layout from a folder."""
+    """Load an encoder in transformers' layout from a folder.
+
+    Raises:
+        ValueError: a tensor is missing; transformers would fill it with random numbers and go on.
+        OSError, RuntimeError, safetensors.SafetensorError: a file is missing, cut short or of another shape.
+    """
     settings = AutoConfig.from_pretrained(folder)
     _dropout(settings, config.dropout)
-    backbone: PreTrainedModel = AutoModel.from_pretrained(
-        folder, config=settings, attn_implementation="sdpa", dtype=torch.float32, use_safetensors=True
+    backbone: PreTrainedModel
+    backbone, found = AutoModel.from_pretrained(
+        folder,
+        config=settings,
+        attn_implementation="sdpa",
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
     )
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # states are pooled by the heads; an unused layer would train nothing
+        backbone.pooler = None  # type: ignore[assignment]  # states are pooled by the heads; an unused layer would train nothing
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Encoder(backbone, tokenizer, min(config.max_length, settings.max_position_embeddings))
+    return Encoder(backbone, tokenizer, min(config.max_length, _positions(settings)))
+
+
+def _positions(settings: PretrainedConfig) -> int:
+    """How many tokens have a position; RoBERTa counts them from the one after its padding's."""
+    positions = int(settings.max_position_embeddings)
+    return positions - settings.pad_token_id - 1 if "roberta" in settings.model_type else positions

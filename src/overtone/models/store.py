@@ -18,7 +18,9 @@ from overtone.models.model import Model
 from overtone.run import write_atomic
 
 
-def build(config: EncoderConfig, adapter: LoraConfig | None, heads: Mapping[str, tuple[HeadConfig, int]]) -> Model:
+def build(
+    config: EncoderConfig, adapter: LoraConfig | None, heads: Mapping[str, tuple[HeadConfig, int]]
+) -> Model:
     """A fresh model: pretrained body, new adapter, new heads.
 
     Args:
@@ -42,10 +44,8 @@ def save(model: Model, folder: Path, config: EncoderConfig) -> None:
     Raises:
         RunError: the folder could not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     heads = {name: p.detach().cpu().contiguous() for name, p in model.heads.state_dict().items()}
     write_atomic(folder / "heads.safetensors", safetensors.torch.save(heads))
-    model.body.tokenizer.save_pretrained(folder)
     backbone = model.body.backbone
     if hasattr(backbone, "peft_config"):
         named = weights.CATALOGUE.get(config.weights)
@@ -53,7 +53,14 @@ def save(model: Model, folder: Path, config: EncoderConfig) -> None:
     elif any(p.requires_grad for p in backbone.parameters()):
         tensors = {name: p.detach().cpu().contiguous() for name, p in backbone.state_dict().items()}
         write_atomic(folder / "model.safetensors", safetensors.torch.save(tensors, {"format": "pt"}))
-        backbone.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    try:
+        model.body.tokenizer.save_pretrained(folder)
+        if (folder / "model.safetensors").exists():
+            backbone.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    except OSError as error:
+        raise RunError(
+            f"could not write {folder}: {error.strerror or error}", hint="free some space"
+        ) from error
 
 
 def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConfig, int]]) -> Model:
@@ -66,8 +73,10 @@ def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConf
     if (folder / "model.safetensors").exists():
         try:
             body = encoder.load(folder, config)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise RunError(f"the weights in {folder} are damaged: {error}", hint="train the run again") from error
+        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+            raise RunError(
+                f"the weights in {folder} are damaged: {error}", hint="train the run again"
+            ) from error
     else:
         body = encoder.build(config)
         if (folder / "adapter_config.json").exists():

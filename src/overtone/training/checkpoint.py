@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Progress:
         stale: validations without a gain.
         seconds: time spent in training, validation left out.
         rows: rows trained on.
+        loss: the training loss of the last step.
         plateau: state of the plateau schedule.
     """
 
@@ -44,6 +46,7 @@ class Progress:
     stale: int = 0
     seconds: float = 0.0
     rows: int = 0
+    loss: float = math.nan
     plateau: Plateau = field(default_factory=Plateau)
 
 
@@ -57,12 +60,15 @@ def _restore(model: Model, tensors: dict[str, Tensor]) -> None:
     expected = {name for name, p in parameters.items() if p.requires_grad}
     if set(tensors) != expected:
         raise RunError(
-            "the checkpoint is of another model", hint="give this run another name, or start over with --overwrite"
+            "the checkpoint is of another model",
+            hint="give this run another name, or start over with --overwrite",
         )
     with torch.no_grad():
         for name, tensor in tensors.items():
             if tensor.shape != parameters[name].shape:
-                raise RunError(f"the checkpoint's '{name}' is {tuple(tensor.shape)}, not {tuple(parameters[name].shape)}")
+                raise RunError(
+                    f"the checkpoint's '{name}' is {tuple(tensor.shape)}, not {tuple(parameters[name].shape)}"
+                )
             parameters[name].copy_(tensor)
 
 
@@ -95,15 +101,24 @@ def _write_folder(folder: Path, files: dict[str, bytes], state: dict[str, Any]) 
     except RunError:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        if folder.exists():  # else the older one is all there is
+            shutil.rmtree(_older(folder), ignore_errors=True)
+            folder.rename(_older(folder))
+        fresh.rename(folder)
+    except OSError as error:
+        raise RunError(f"could not write {folder}: {error.strerror}") from error
+    shutil.rmtree(_older(folder), ignore_errors=True)
+
+
+def _older(folder: Path) -> Path:
+    """Where the older checkpoint waits until the new one stands in its place."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Tensors by file, and the state; of the older checkpoint, if a kill came between the two renames."""
+    folder = folder if folder.exists() else _older(folder)
     state = read_json(folder / "state.json")
     tensors: dict[str, dict[str, Tensor]] = {}
     for name, expected in state["files"].items():
@@ -113,7 +128,9 @@ def _read_folder(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, 
                 raise RunError(f"{folder / name} is damaged or cut short", hint="start over with --overwrite")
             tensors[name] = safetensors.torch.load(data)
         except (OSError, safetensors.SafetensorError) as error:
-            raise RunError(f"{folder / name} cannot be read: {error}", hint="start over with --overwrite") from error
+            raise RunError(
+                f"{folder / name} cannot be read: {error}", hint="start over with --overwrite"
+            ) from error
     return tensors, state
 
 
@@ -133,14 +150,14 @@ def save(
     _write_folder(folder, files, {"progress": asdict(progress)})
 
 
-def resume(folder: Path, model: Model, optimizer: torch.optim.Optimizer, process: int) -> Progress:
-    """Read a checkpoint back into a model, its optimiser and this process's random state.
+def resume(
+    folder: Path, model: Model, optimizer: torch.optim.Optimizer, process: int, processes: int
+) -> Progress:
+    """Read a checkpoint back into a model, its optimiser and the random state of this process among all.
 
     Raises:
-        RunError: it is damaged, cut short, or of another model.
+        RunError: it is damaged, cut short, of another model or of another number of processes.
     """
-    if not folder.exists() and folder.with_name(f".{folder.name}.old").exists():
-        folder = folder.with_name(f".{folder.name}.old")  # killed between the two renames
     tensors, state = _read_folder(folder)
     _restore(model, tensors["model.safetensors"])
     moments = tensors["optimizer.safetensors"]
@@ -148,13 +165,12 @@ def resume(folder: Path, model: Model, optimizer: torch.optim.Optimizer, process
         for name, parameter in zip(group["names"], group["params"], strict=True):
             kept = {key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name}
             if kept:
-                optimizer.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device) for key, value in kept.items()
-                }
+                optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in kept.items()}
     states = tensors["random.safetensors"]["cpu"]
-    if process >= len(states):
+    if len(states) != processes:
         raise RunError(
-            f"the checkpoint is of {len(states)} processes, and this is one more", hint="start as many as before"
+            f"the checkpoint is of {len(states)} processes, and now there are {processes}",
+            hint=f"start {len(states)}, or start over with --overwrite",
         )
     torch.set_rng_state(states[process])
     if torch.cuda.is_available():
@@ -167,7 +183,7 @@ def resume(folder: Path, model: Model, optimizer: torch.optim.Optimizer, process
 
 def exists(folder: Path) -> bool:
     """Whether there is a checkpoint to resume from."""
-    return folder.exists() or folder.with_name(f".{folder.name}.old").exists()
+    return folder.exists() or _older(folder).exists()
 
 
 def save_weights(folder: Path, model: Model) -> None:

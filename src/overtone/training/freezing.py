@@ -47,7 +47,8 @@ def layers_of(backbone: nn.Module) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList):
             return module
     raise UsageError(
-        f"the layers of {type(backbone).__name__} were not found", hint="use train.freeze.kind=none or backbone"
+        f"the layers of {type(backbone).__name__} were not found",
+        hint="use train.freeze.kind=none or backbone",
     )
 
 
@@ -58,7 +59,9 @@ def freeze(body: Encoder, config: NothingFrozen | BackboneFrozen | BottomFrozen)
     elif isinstance(config, BottomFrozen):
         layers = layers_of(body.backbone)
         if config.layers > len(layers):
-            raise UsageError(f"train.freeze.layers is {config.layers}, but the backbone has {len(layers)} layers")
-        body.backbone.embeddings.requires_grad_(False)  # type: ignore[union-attr, operator]
+            raise UsageError(
+                f"train.freeze.layers is {config.layers}, but the backbone has {len(layers)} layers"
+            )
+        body.backbone.embeddings.requires_grad_(False)
         for layer in layers[: config.layers]:
             layer.requires_grad_(False)

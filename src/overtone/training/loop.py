@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from accelerate import Accelerator
@@ -24,39 +22,18 @@ from overtone.data.batches import Encoded, plan
 from overtone.errors import MissingExtraError, TrainingError, UsageError
 from overtone.models.model import Model
 from overtone.run import Run
-from overtone.scores import METRICS
 from overtone.training import checkpoint, optim
 from overtone.training.cache import FrozenStates
 from overtone.training.freezing import FreezeConfig, NothingFrozen
 from overtone.training.optim import CosineSchedule, OptimConfig, PlateauSchedule, ScheduleConfig
+from overtone.training.stopping import EarlyStopping, InterruptedFitError, stop_signals
 from overtone.training.tasks import Task
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Validate = Callable[[Model], Mapping[str, float]]
 """Given the model in evaluation mode, the validation figures by name, such as ``emotion.macro_f1``."""
-
-
-class EarlyStopping(Config):
-    """When to stop, and which step is the best one."""
-
-    metric: str = Field("emotion.macro_f1", description="task.metric of the validation rows, or 'loss'")
-    patience: int = Field(3, ge=1, description="validations without a gain before the fit stops")
-    minimum_gain: float = Field(0.001, ge=0, description="what counts as a gain")
-
-    @property
-    def higher_is_better(self) -> bool:
-        """The direction of the named metric.
-
-        Raises:
-            UsageError: no such metric.
-        """
-        name = self.metric.rsplit(".", 1)[-1]
-        if name == "loss":
-            return False
-        if name not in METRICS:
-            raise UsageError(
-                f"train.early_stopping.metric names '{self.metric}'", hint=f"known: loss, {', '.join(METRICS)}"
-            )
-        return METRICS[name].higher_is_better
 
 
 class TrainConfig(Config):
@@ -65,7 +42,9 @@ class TrainConfig(Config):
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(32, ge=1, description="rows a micro-batch, over all processes together")
     accumulation: int = Field(1, ge=1, description="micro-batches an optimiser step")
-    precision: Literal["fp32", "bf16"] = Field("bf16", description="of the matrix products; weights stay fp32")
+    precision: Literal["fp32", "bf16"] = Field(
+        "bf16", description="of the matrix products; weights stay fp32"
+    )
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = CosineSchedule()
@@ -103,7 +82,7 @@ class Fit:
         seconds: training time, validation left out.
         rows_per_second: rows trained on a second.
         stopped_early: whether patience ran out.
-        final_loss: the last logged training loss.
+        final_loss: the training loss of the last step.
     """
 
     steps: int
@@ -114,32 +93,6 @@ class Fit:
     rows_per_second: float
     stopped_early: bool
     final_loss: float
-
-
-class Interrupted(TrainingError):
-    """Somebody stopped the fit; its last step is on disk."""
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that the step under way ends and is saved; a second one stops at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals stay with whoever handles them
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def accelerator_for(config: TrainConfig) -> Accelerator:
@@ -189,35 +142,38 @@ class Loop:
 
         Raises:
             TrainingError: nothing is trained, or the loss is not a finite number.
-            Interrupted: stopped by a signal; resumable.
+            InterruptedFitError: stopped by a signal; resumable.
             RunError: a checkpoint is damaged or could not be written.
         """
         if not any(p.requires_grad for p in self.model.parameters()):
             raise TrainingError("no parameter is trained", hint="see train.freeze and adapter in the recipe")
+        self.sign = self.config.early_stopping.direction(self.tasks)
         self.accelerator = accelerator_for(self.config)
         torch.manual_seed(self.seed + self.accelerator.process_index)
         self.model.to(self.accelerator.device)
         self.optimizer = optim.build(self.model, self.config.optim)
         if checkpoint.exists(self.run.checkpoints / "last"):
             self.progress = checkpoint.resume(
-                self.run.checkpoints / "last", self.model, self.optimizer, self.accelerator.process_index
+                self.run.checkpoints / "last",
+                self.model,
+                self.optimizer,
+                self.accelerator.process_index,
+                self.accelerator.num_processes,
             )
         self.forward, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
         if self.accelerator.is_main_process:
             self.run.rewind(self.progress.step)
-        self.final_loss = next(
-            (row["loss"] for row in reversed(self.run.history()) if row.get("loss") is not None), math.nan
-        )
-        stopped = False
-        with _stop_signals() as caught, self._bar() as bar, self._board() as board:
-            self.bar, self.board = bar, board
-            while self.progress.epoch < self.config.epochs:
-                self._epoch(caught)
-                stopped = self._after_epoch()
-                if stopped:
-                    break
-        checkpoint.load_weights(self.run.checkpoints / "best", self.model)
         done = self.progress
+        with stop_signals() as caught, self._bar() as bar, self._board() as board:
+            self.bar, self.board = bar, board
+            while done.epoch < self.config.epochs and done.stale < self.config.early_stopping.patience:
+                self._epoch(caught)
+                self._after_epoch()
+                if self._asked_to_stop(caught):
+                    raise self._interrupted()
+        # Else the model would go on computing in the precision of training, and so would every copy of it.
+        self.accelerator.unwrap_model(self.forward, keep_fp32_wrapper=False)
+        checkpoint.load_weights(self.run.checkpoints / "best", self.model)
         return Fit(
             done.step,
             done.epoch,
@@ -225,8 +181,8 @@ class Loop:
             done.best_step,
             done.seconds,
             done.rows / done.seconds if done.seconds else 0.0,
-            stopped,
-            self.final_loss,
+            done.epoch < self.config.epochs,
+            done.loss,
         )
 
     def _epoch(self, caught: list[int]) -> None:
@@ -250,13 +206,22 @@ class Loop:
             done.seconds += time.perf_counter() - begun
             self._report(losses, norm, total)
             last_of_epoch = done.in_epoch == len(order)
-            if caught or (done.step % self.config.checkpoint_every == 0 and not last_of_epoch):
+            stop = self._asked_to_stop(caught)
+            if stop or (done.step % self.config.checkpoint_every == 0 and not last_of_epoch):
                 self._save()
-            if caught:
-                raise Interrupted(
-                    f"stopped after step {done.step} of {total}; nothing is lost",
-                    hint=f"overtone run {self.run.folder}",
-                )
+            if stop:
+                raise self._interrupted()
+
+    def _asked_to_stop(self, caught: list[int]) -> bool:
+        """Whether any process caught a signal; all of them know, so they end at the same step."""
+        asked = torch.tensor(float(bool(caught)), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum"))
+
+    def _interrupted(self) -> InterruptedFitError:
+        return InterruptedFitError(
+            f"stopped after step {self.progress.step}; nothing is lost",
+            hint=f"overtone run {self.run.folder}",
+        )
 
     def _step(self, micro_batches: Sequence[Sequence[int]], total: int) -> tuple[dict[str, float], float]:
         """One optimiser step; the losses of its tasks, and the norm of the gradient."""
@@ -264,9 +229,10 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         everyone = [row for rows in micro_batches for row in rows]
-        # Every process sees the whole step's targets, so all divide by the same count without a word between them.
+        # Every process sees the whole step's targets, so all divide by the same count without asking.
         counts = {
-            task.name: task.loss.count(self.data.targets[task.name][everyone]).clamp(min=1e-8) for task in self.tasks
+            task.name: task.loss.count(self.data.targets[task.name][everyone]).clamp(min=1e-8)
+            for task in self.tasks
         }
         sums = {task.name: torch.zeros((), device=self.accelerator.device) for task in self.tasks}
         for place, rows in enumerate(micro_batches):
@@ -274,15 +240,17 @@ class Loop:
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.forward):
                 self._backward(rows, counts, sums)
         losses = {
-            name: float(self.accelerator.reduce(value, "sum")) / float(counts[name]) for name, value in sums.items()
+            name: float(self.accelerator.reduce(value, "sum")) / float(counts[name])
+            for name, value in sums.items()
         }
-        for name, value in losses.items():
-            if not math.isfinite(value):
+        norm = float(self.accelerator.clip_grad_norm_(self.forward.parameters(), self.config.clip))
+        found = {f"the loss of '{name}'": value for name, value in losses.items()}
+        for what, value in {**found, "the norm of the gradient": norm}.items():
+            if not math.isfinite(value):  # found before the weights are touched
                 raise TrainingError(
-                    f"the loss of '{name}' is {value} at step {self.progress.step + 1}",
+                    f"{what} is {value} at step {self.progress.step + 1}",
                     hint="lower train.optim.lr, or set train.precision=fp32; the last checkpoint is whole",
                 )
-        norm = float(self.accelerator.clip_grad_norm_(self.forward.parameters(), self.config.clip))
         self.stepper.step()
         self.stepper.zero_grad()
         return losses, norm
@@ -299,7 +267,9 @@ class Loop:
         outputs = self.forward(input_ids.to(device), mask.to(device), hidden)
         loss = torch.zeros((), device=device)
         for task in self.tasks:
-            summed = share * task.loss.total(outputs[task.name], self.data.targets[task.name][mine].to(device))
+            summed = share * task.loss.total(
+                outputs[task.name], self.data.targets[task.name][mine].to(device)
+            )
             sums[task.name] += summed.detach()
             # Gradients are averaged over the processes; times their number, that is the sum.
             loss = loss + task.weight * summed / counts[task.name].to(device) * world
@@ -309,9 +279,11 @@ class Loop:
         """Show the step, and log every so many."""
         done = self.progress
         loss = sum(task.weight * losses[task.name] for task in self.tasks)
-        self.final_loss = loss
+        done.loss = loss
         rate = done.rows / done.seconds
-        self.bar.update(self.bar_task, completed=done.step, description=f"loss {loss:.3f} · {rate:.0f} rows/s")
+        self.bar.update(
+            self.bar_task, completed=done.step, description=f"loss {loss:.3f} · {rate:.0f} rows/s"
+        )
         if not self.accelerator.is_main_process or done.step % self.config.log_every:
             return
         row = {
@@ -328,8 +300,8 @@ class Loop:
             for name in ("loss", "lr", "gradient_norm"):
                 self.board.add_scalar(f"train/{name}", row[name], done.step)
 
-    def _after_epoch(self) -> bool:
-        """Validate, keep the best, save; whether patience ran out."""
+    def _after_epoch(self) -> None:
+        """Validate, keep the best, save."""
         self.model.eval()
         self.bar.update(self.bar_task, description="validating")
         figures = dict(self.validate(self.model))
@@ -339,8 +311,12 @@ class Loop:
                 f"train.early_stopping.metric names '{stopping.metric}'", hint=f"known: {', '.join(figures)}"
             )
         value, done = figures[stopping.metric], self.progress
-        sign = 1 if stopping.higher_is_better else -1
-        gained = done.best is None or sign * (value - done.best) > stopping.minimum_gain
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"'{stopping.metric}' of the validation rows is {value} at step {done.step}",
+                hint="lower train.optim.lr, or name another metric in train.early_stopping.metric",
+            )
+        gained = done.best is None or self.sign * (value - done.best) > stopping.minimum_gain
         done.epoch += 1
         done.in_epoch = 0
         done.stale = 0 if gained else done.stale + 1
@@ -356,7 +332,6 @@ class Loop:
             if gained:
                 checkpoint.save_weights(self.run.checkpoints / "best", self.model)
         self._save()
-        return done.stale >= stopping.patience and done.epoch < self.config.epochs
 
     def _save(self) -> None:
         """Write the last checkpoint, with the random state of every process."""
@@ -381,7 +356,7 @@ class Loop:
             yield bar
 
     @contextlib.contextmanager
-    def _board(self) -> Iterator[object]:
+    def _board(self) -> Iterator[SummaryWriter | None]:
         """A TensorBoard writer, where one is asked for."""
         if not (self.config.tensorboard and self.accelerator.is_main_process):
             yield None

@@ -1,7 +1,7 @@
 """Losses as objects: each gives the summed loss of a batch, and beforehand what that sum is divided by.
 
-Sums are divided once, by the count of the whole optimiser step, so gradient accumulation and several processes
-give the same update as one large batch.
+Sums are divided once, by the count of the whole optimiser step, so gradient accumulation and several
+processes give the same update as one large batch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from overtone.config import Config
 
@@ -64,7 +64,7 @@ class CrossEntropy:
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows: outputs (B, L) logits, targets (B,) classes → ()."""
-        return F.cross_entropy(
+        return functional.cross_entropy(
             outputs.float(),
             targets,
             weight=self.weights.to(outputs.device),
@@ -84,7 +84,7 @@ class BinaryCrossEntropy:
     Args:
         config: the power of the weights of positives.
         frequencies: positive rows of each label in training, (L,).
-        rows: rows in training.
+        rows: rows in training that carry targets.
     """
 
     def __init__(self, config: BinaryCrossEntropyConfig, frequencies: Tensor, rows: int) -> None:
@@ -94,7 +94,7 @@ class BinaryCrossEntropy:
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows and labels: outputs (B, L) logits, targets (B, L) of 0 and 1 → ()."""
         known = ~targets[:, 0].isnan()
-        return F.binary_cross_entropy_with_logits(
+        return functional.binary_cross_entropy_with_logits(
             outputs[known].float(),
             targets[known],
             pos_weight=self.positive.to(outputs.device),
@@ -112,4 +112,4 @@ def build(
     """The loss of a task, with the class frequencies of its training targets."""
     if isinstance(config, CrossEntropyConfig):
         return CrossEntropy(config, torch.bincount(targets[targets != MISSING], minlength=labels))
-    return BinaryCrossEntropy(config, targets.nansum(dim=0), len(targets))
+    return BinaryCrossEntropy(config, targets.nansum(dim=0), int((~targets[:, 0].isnan()).sum()))

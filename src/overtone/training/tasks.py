@@ -68,7 +68,7 @@ class Task:
 def encode_targets(
     records: Sequence[Record], target: str, labels: Sequence[str], *, multilabel: bool
 ) -> Tensor:
-    """Targets of N rows: classes (N,) with ``MISSING``, or 0/1 indicators (N, L) with NaN, where there is none."""
+    """Targets of N rows: classes (N,), or 0/1 indicators (N, L); ``MISSING`` or NaN where there is none."""
     index = {label: i for i, label in enumerate(labels)}
     values = [record.targets.get(target) for record in records]
     if not multilabel:
@@ -78,7 +78,9 @@ def encode_targets(
         if value is None:
             indicators[row] = torch.nan
         else:
-            indicators[row, [index[str(name)] for name in (value if isinstance(value, tuple) else (value,))]] = 1
+            indicators[
+                row, [index[str(name)] for name in (value if isinstance(value, tuple) else (value,))]
+            ] = 1
     return indicators
 
 

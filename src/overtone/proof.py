@@ -1,0 +1,255 @@
+"""The proof of a trained run: its predictions, its baselines, its cascade, its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from overtone.data.fetch import locate
+from overtone.data.partition import carve
+from overtone.data.records import Card, Record
+from overtone.data.sources import overtone_emotions, sarcasm_headlines
+from overtone.data.split import Prepared, most_restrictive
+from overtone.errors import DataError
+from overtone.evaluation import baselines, findings, report
+from overtone.evaluation.baselines import Setting
+from overtone.evaluation.compare import System, mcnemar_of, save_predictions, standings
+from overtone.evaluation.findings import EdgeCases, Evidence, Licence, Origin, Report, Training
+from overtone.evaluation.plots import Curve
+from overtone.inference import cascade_scores, classify
+from overtone.inference.backup import Backup, PrototypeBackup, TfidfBackup
+from overtone.inference.calibrate import softmax
+from overtone.inference.cascade import Cascade
+from overtone.inference.cascade_fit import FitReport, Rows, fit_cascade
+from overtone.inference.classify import Classifier
+from overtone.inference.sarcasm import SarcasmDetector
+from overtone.models import weights
+from overtone.models.tfidf import TfidfClassifier
+from overtone.recipe import Recipe
+from overtone.run import Run, write_json
+from overtone.scores import Ints, Predictions, summary
+from overtone.system import load_classifier
+from overtone.training import tasks
+
+BACKUP_SHARE = 0.1
+"""Share of the training rows that chooses the strength of the TF-IDF backup."""
+
+
+def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
+    """Evaluate a trained run on its test rows, beside its baselines, and write scores, plots and report."""
+    classifier = load_classifier(recipe, run)
+    records = prepared.splits.test
+    model = System(run.name, predict(recipe, classifier, records))
+    others = _baselines(recipe, prepared)
+    for system in (model, *others):
+        name = "test" if system is model else system.name
+        save_predictions(run.evaluation / f"{name}.jsonl", system.predictions)
+        write_json(run.evaluation / f"{name}.summary.json", summary(system.predictions))
+    metrics = list(dict.fromkeys((recipe.evaluate.metric, "accuracy", "macro_f1")))
+    evidence = Evidence(
+        metric=recipe.evaluate.metric,
+        model=model,
+        baselines=others,
+        standings=standings(model, others, metrics, seed=recipe.seed, resamples=recipe.evaluate.resamples),
+        texts={record.id: record.text for record in records},
+    )
+    write_json(run.evaluation / "standings.json", [asdict(each) for each in evidence.standings])
+    cascade, edges = None, None
+    if recipe.cascade is not None:
+        healed, found = heal(recipe, prepared, classifier, run)
+        cascade = _cascade_section(recipe, healed, found, records)
+        edges = _edge_section(classifier, healed)
+    facts = run.facts()
+    report.write(
+        Report(
+            origin=Origin(recipe.description, facts["command"], recipe.seed, facts),
+            evidence=evidence,
+            training=Training(
+                history=run.history(),
+                metric=recipe.train.early_stopping.metric,
+                seconds=facts["fit"]["seconds"],
+                rows_per_second=facts["fit"]["rows_per_second"],
+                parameters=facts["model"]["parameters"],
+                trainable=facts["model"]["trainable"],
+                peak_memory=facts["peak_memory_bytes"],
+            ),
+            data=prepared.report,
+            licence=Licence(**facts["licence"]),
+            cascade=cascade,
+            edges=edges,
+        ),
+        run.folder,
+    )
+
+
+def predict(recipe: Recipe, classifier: Classifier, records: Sequence[Record]) -> Predictions:
+    """The classifier's predictions on rows, as people get them: the served form is what is evaluated."""
+    targets = tasks.encode_targets(
+        records, recipe.data.target, classifier.labels, multilabel=classifier.multilabel
+    )
+    shares = classifier.probabilities([record.text for record in records])
+    return tasks.predictions(records, targets, classifier.labels, shares, classifier.thresholds)
+
+
+def _baselines(recipe: Recipe, prepared: Prepared) -> list[System]:
+    """The recipe's baselines, fitted on the rows that the model was fitted on."""
+    splits = prepared.splits
+    choose, _ = recipe.held_out(splits.validation)
+    names = recipe.evaluate.baselines
+    body = classify.frozen(recipe.body) if "probe" in names else None
+    setting = Setting(
+        labels=recipe.data.labels,
+        target=recipe.data.target,
+        multilabel=recipe.tasks[0].kind == "multilabel",
+        embed=None if body is None else lambda texts: classify.embed(body, texts),
+    )
+    return [
+        System(name, baselines.BASELINES[name](splits.train, choose, setting).predict(splits.test))
+        for name in names
+    ]
+
+
+def classes(recipe: Recipe, records: Sequence[Record]) -> Ints:
+    """Class indices of rows, (N,)."""
+    targets = tasks.encode_targets(records, recipe.data.target, recipe.data.labels, multilabel=False)
+    return targets.numpy().astype(np.int64)
+
+
+def heal(recipe: Recipe, prepared: Prepared, classifier: Classifier, run: Run) -> tuple[Cascade, FitReport]:
+    """Fit the cascade around a trained classifier, write it, and note what it found and its licence."""
+    assert recipe.cascade is not None
+    choose, certify = recipe.held_out(prepared.splits.validation)
+    sarcasm, cards = _sarcasm(recipe)
+    cascade, found = fit_cascade(
+        classifier,
+        candidates(recipe, prepared.splits.train),
+        sarcasm,
+        Rows([row.text for row in choose], classes(recipe, choose)),
+        Rows([row.text for row in certify], classes(recipe, certify)),
+        recipe.cascade,
+    )
+    cascade.save(run.model / "cascade")
+    kept = cards if cascade.sarcasm is not None else []
+    licence, commercial = most_restrictive([*prepared.cards, *kept])
+    run.note(
+        cascade=asdict(found),
+        licence={
+            "data": licence,
+            "weights": weights.licence(recipe.body.weights),
+            "commercial": commercial,
+        },
+    )
+    return cascade, found
+
+
+def candidates(recipe: Recipe, train: Sequence[Record]) -> list[Backup]:
+    """The backup models that may be kept, fitted on training rows alone."""
+    wanted = "none" if recipe.cascade is None else recipe.cascade.backup
+    found: list[Backup] = []
+    if wanted in ("auto", "tfidf"):
+        choose, rest = carve(train, BACKUP_SHARE, recipe.data.target, f"{recipe.seed}/backup")
+        model = TfidfClassifier.fit(
+            ([row.text for row in rest], classes(recipe, rest)),
+            ([row.text for row in choose], classes(recipe, choose)),
+            recipe.data.labels,
+        )
+        found.append(TfidfBackup(model))
+    if wanted in ("auto", "prototypes"):
+        body = classify.frozen(recipe.body)
+        found.append(
+            PrototypeBackup.fit(
+                [row.text for row in train],
+                classes(recipe, train),
+                recipe.data.labels,
+                lambda texts: classify.embed(body, texts),
+                seed=recipe.seed,
+            )
+        )
+    return found
+
+
+def _sarcasm(recipe: Recipe) -> tuple[SarcasmDetector | None, list[Card]]:
+    """The sarcasm detector, where it is wanted and its headlines are at hand."""
+    card = sarcasm_headlines.CARD
+    if recipe.cascade is None or not recipe.cascade.sarcasm:
+        return None, []
+    try:
+        folder = locate(card)
+    except DataError:
+        return None, []
+    rows = list(sarcasm_headlines.records(folder))
+    marks = np.array([row.targets["sarcasm"] == "sarcastic" for row in rows])
+    detector, _ = SarcasmDetector.fit([row.text for row in rows], marks, seed=recipe.seed)
+    return detector, [card]
+
+
+def _cascade_section(
+    recipe: Recipe, cascade: Cascade, found: FitReport, records: Sequence[Record]
+) -> findings.Cascade:
+    """What the cascade did on the test rows, written out."""
+    scores = cascade_scores.evaluate(cascade, [row.text for row in records], classes(recipe, records))
+    figures = {
+        "accuracy with nothing asked": f"{scores.accuracy:.3f} (primary alone {scores.primary_accuracy:.3f})",
+        "coverage": f"{scores.coverage:.3f}",
+        "realised risk": "nothing was answered" if np.isnan(scores.risk) else f"{scores.risk:.3f}",
+        "AURC": f"{scores.aurc:.4f} (primary alone, not calibrated: {scores.primary_aurc:.4f})",
+        "temperature": f"{found.fitted.temperature:.2f}",
+    }
+    for trial in found.trials:
+        verdict = "kept" if trial.kept else "switched off"
+        figures[f"{trial.step}, on the rows that fit"] = (
+            f"{verdict}: fixed {trial.fixed}, broke {trial.broken} of {trial.unsure} unsure rows"
+        )
+    for name, effect in scores.effects.items():
+        figures[f"{name}, on test"] = f"fixed {effect.fixed}, broke {effect.broken} of {effect.rows} rows"
+    for name, share in sorted(scores.shares.items()):
+        figures[f"decided by {name}"] = f"{share:.1%}"
+    raw = softmax(cascade.primary.logits([row.text for row in records]))
+    curves = [
+        Curve("cascade", scores.confidence, scores.correct),
+        Curve("primary alone", raw.max(axis=1), raw.argmax(axis=1) == classes(recipe, records)),
+    ]
+    return findings.Cascade(found.rule.summary, found.rule.risk, figures, curves)
+
+
+def edge_answers(
+    classifier: Classifier, cascade: Cascade
+) -> tuple[list[overtone_emotions.EdgeCase], Ints, Ints]:
+    """The labelled edge cases, and what the primary alone and the cascade (nothing asked) make of them, (N,).
+
+    -1 stands for no answer.
+    """
+    folder = locate(overtone_emotions.CARD)
+    cases = [
+        case
+        for case in overtone_emotions.edge_cases(folder)
+        if case.label is not None and case.label in classifier.labels
+    ]
+    texts = [case.text for case in cases]
+    primary = classifier.logits(texts).argmax(axis=1)
+    index = {label: i for i, label in enumerate(classifier.labels)}
+    healed = [
+        index[decision.label] if decision.label is not None else -1
+        for decision in cascade.classify(texts, ask=False)
+    ]
+    return cases, primary, np.array(healed)
+
+
+def _edge_section(classifier: Classifier, cascade: Cascade) -> EdgeCases | None:
+    """The edge cases decided right, by kind; nothing where the labels are others."""
+    cases, primary, healed = edge_answers(classifier, cascade)
+    if not cases:
+        return None
+    gold = np.array([classifier.labels.index(str(case.label)) for case in cases])
+    right = {"primary alone": primary == gold, "cascade": healed == gold}
+    return EdgeCases(
+        totals=Counter(case.kind for case in cases),
+        right={
+            name: Counter(case.kind for case, ok in zip(cases, found, strict=True) if ok)
+            for name, found in right.items()
+        },
+        mcnemar=mcnemar_of(right["primary alone"], right["cascade"]),
+    )

@@ -1,0 +1,64 @@
+"""What ends a fit before its last epoch: patience, or a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from pydantic import Field
+
+from overtone.config import Config
+from overtone.errors import TrainingError, UsageError
+from overtone.scores import METRICS
+from overtone.training.tasks import Task
+
+
+class EarlyStopping(Config):
+    """When to stop, and which step is the best one."""
+
+    metric: str = Field("emotion.macro_f1", description="task.metric of the validation rows, or 'loss'")
+    patience: int = Field(3, ge=1, description="validations without a gain before the fit stops")
+    minimum_gain: float = Field(0.001, ge=0, description="what counts as a gain")
+
+    def direction(self, tasks: Sequence[Task]) -> int:
+        """1 if the named metric of these tasks is better when higher, else -1.
+
+        Raises:
+            UsageError: no such metric.
+        """
+        signs = {"loss": -1}
+        for task in tasks:
+            signs |= {f"{task.name}.{name}": 1 if m.higher_is_better else -1 for name, m in METRICS.items()}
+        if self.metric not in signs:
+            raise UsageError(
+                f"train.early_stopping.metric names '{self.metric}'", hint=f"known: {', '.join(signs)}"
+            )
+        return signs[self.metric]
+
+
+class InterruptedFitError(TrainingError):
+    """Somebody stopped the fit; its last step is on disk."""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that the step under way is saved; a second one stops at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals stay with whoever handles them
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

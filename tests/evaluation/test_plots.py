@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from overtone.errors import DataError
+from overtone.evaluation import plots
+from overtone.evaluation.compare import System
+from overtone.scores import aurc, per_label
+
+HISTORY = [
+    {"step": 10, "epoch": 0.5, "loss": 2.0, "lr": 1e-4},
+    {"step": 20, "epoch": 1.0, "loss": None, "lr": 1e-4},
+    {"step": 20, "epoch": 1, "validation": {"loss": 1.8, "emotion.macro_f1": 0.5}, "best": True},
+    {"step": 30, "epoch": 1.5, "loss": 1.0, "lr": 1e-4},
+    {"step": 40, "epoch": 2, "validation": {"loss": 1.5, "emotion.macro_f1": 0.4}, "best": False},
+]
+
+
+def texts(axes):
+    return {text.get_text() for text in axes.texts}
+
+
+def size(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+
+
+def test_learning_curves_show_what_was_logged():
+    left, right = plots.learning_curves(HISTORY, "emotion.macro_f1").axes
+    assert left.lines[0].get_xydata().tolist() == [[10, 2.0], [30, 1.0]]
+    assert left.lines[1].get_xydata().tolist() == [[20, 1.8], [40, 1.5]]
+    assert texts(left) == {"training", "validation"}
+    assert right.lines[0].get_xydata().tolist() == [[20, 0.5], [40, 0.4]]
+    assert texts(right) == {"best 0.500"}
+
+
+def test_long_curves_are_smoothed_over_the_raw_one():
+    rows = [{"step": step, "loss": 1 + step % 2} for step in range(100)]
+    left, _ = plots.learning_curves(rows, "emotion.macro_f1").axes
+    raw, smooth = (line.get_ydata() for line in left.lines)
+    assert len(raw) == len(smooth) == 100
+    assert smooth[50:].std() < raw[50:].std() / 3
+    assert smooth[0] == raw[0]
+    assert smooth[9] == pytest.approx(np.mean(raw[5:10]))
+
+
+def test_confusion_shows_counts_and_shares(single):
+    p = single(n=40)
+    figure = plots.confusion_matrix(p)
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    counts = [cell for cell in cells if "%" not in cell]
+    assert sum(map(int, counts)) == 40
+    assert len(cells) == 2 * len(counts)
+
+
+def test_confusion_of_many_labels_shows_counts_alone_and_of_very_many_none(single):
+    p = single(n=40)
+    for width, expected in ((14, True), (40, False)):
+        labels = tuple(f"label {i}" for i in range(width))
+        wide = dataclasses.replace(p, labels=labels, probabilities=np.eye(width)[p.decided])
+        cells = texts(plots.confusion_matrix(wide).axes[0])
+        assert bool(cells) == expected
+        assert not any("%" in cell for cell in cells)
+
+
+def test_confusion_needs_one_label_a_row(multi):
+    with pytest.raises(DataError):
+        plots.confusion_matrix(multi())
+
+
+def test_reliability_shows_every_claim(make):
+    p = make(n=80)
+    above, below = plots.reliability_diagram(p).axes
+    claims = 80 * (4 if p.multilabel else 1)
+    assert sum(bar.get_height() for bar in below.patches) == claims
+    assert any(text.startswith("ECE 0.") for text in texts(above))
+
+
+def test_risk_coverage_names_each_curve_and_the_stated_risk(single):
+    p = single()
+    curves = [plots.Curve(name, p.confidence, p.correct) for name in ("one", "two", "three")]
+    axes = plots.risk_coverage_curves(curves, 0.1).axes[0]
+    area = aurc(p.confidence, p.correct)
+    assert texts(axes) == {
+        "stated risk 10%",
+        *(f"{name}\nAURC {area:.3f}" for name in ("one", "two", "three")),
+    }
+    # The three curves are one, so their names would lie on each other.
+    ends = sorted(text.xy[1] for text in axes.texts if "AURC" in text.get_text())
+    assert np.diff(ends).min() > 0.05 * np.diff(axes.get_ylim())[0]
+    assert len(plots.risk_coverage_curves(curves).axes[0].lines) == 3
+
+
+def test_label_f1_is_sorted_and_has_every_baseline(make):
+    p, other = make(1, skill=2.0), make(2)
+    figure = plots.label_f1(System("model", p), [System("tfidf", other), System("probe", other)])
+    axes = figure.axes[0]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == sorted(row.f1 for row in per_label(p))
+    assert len(axes.lines) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["model", "tfidf", "probe"]
+    assert (
+        len({to_hex(line.get_color()) for line in axes.lines} | {to_hex(axes.patches[0].get_facecolor())})
+        == 3
+    )
+
+
+def test_a_saved_figure_has_two_pixels_a_point_of_the_screen(single, tmp_path):
+    figure = plots.confusion_matrix(single())
+    path = tmp_path / "plots" / "x.png"
+    plots.save(figure, path)
+    width, height = figure.get_size_inches()
+    assert size(path) == (round(width * 200), round(height * 200))
+    first = path.read_bytes()
+    plots.save(plots.confusion_matrix(single()), path)
+    assert path.read_bytes() == first
+
+
+def test_odd_names_are_drawn_as_they_are(single, tmp_path):
+    p = dataclasses.replace(single(), labels=("$x_1$", "喜び", "🫠", "a\\b_c$"))
+    for name, figure in (
+        ("confusion", plots.confusion_matrix(p)),
+        ("labels", plots.label_f1(System("$m$", p), [System("$b^$", p)])),
+        ("risk", plots.risk_coverage_curves([plots.Curve("$", p.confidence, p.correct)], 0.1)),
+        ("learning", plots.learning_curves(HISTORY, "$a.macro_f1$")),
+    ):
+        plots.save(figure, tmp_path / f"{name}.png")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_nothing_of_pyplot_is_touched():
+    code = "import sys, overtone.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from overtone.data.leakage import Leak
+from overtone.data.split import DataReport
+from overtone.errors import RunError
+from overtone.evaluation.compare import McNemar, System, standings
+from overtone.evaluation.findings import (
+    Cascade,
+    EdgeCases,
+    Evidence,
+    Licence,
+    Origin,
+    Report,
+    Training,
+    best_baseline,
+    verdict,
+)
+from overtone.evaluation.plots import Curve
+from overtone.evaluation.report import markdown, pictures, write
+
+COUNTS = {
+    "train": {"joy": {"tweets": 1200, "comments": 7}, "fear": {"tweets": 30}},
+    "validation": {"joy": {"tweets": 4}, "fear": {}},
+    "test": {"joy": {"tweets": 4}, "fear": {"comments": 2}},
+}
+DATA = DataReport(
+    rows={"train": 1237, "validation": 4, "test": 6},
+    counts=COUNTS,
+    left_out={"tweets: label not among the task's": 12},
+    leaks=(Leak("a", "train", "b", "test", 1.0, True), Leak("c", "train", "d", "test", 0.9, False)),
+    dropped={"train": 2, "validation": 0, "test": 0},
+    licence="CC BY-NC 4.0",
+    commercial=False,
+)
+HISTORY = [
+    {"step": 10, "loss": 2.0},
+    {"step": 20, "validation": {"loss": 1.8, "emotion.macro_f1": 0.5}, "best": True},
+]
+ORIGIN = Origin(
+    "Eight emotions.",
+    "overtone run emotion --set train.epochs=5",
+    7,
+    {"commit": "abc", "date": "2025-01-02", "hardware": "2 cores Y, 8 GB", "versions": {"torch": "2.13"}},
+)
+
+
+def evidence(make, skill=3.0, metric="accuracy", **more):
+    model = System("emotion", make(1, skill=skill))
+    baselines = [System("majority", make(2, skill=0.0)), System("tfidf", make(3, skill=1.5))]
+    found = standings(model, baselines, [metric, "macro_f1", "ece"], seed=7, resamples=200)
+    return Evidence(metric, model, baselines, found, **more)
+
+
+def report(make, **more):
+    training = Training(HISTORY, "emotion.macro_f1", 75.2, 88.3, 1000, 10, 2**30)
+    licence = Licence("CC BY-NC 4.0", "Apache-2.0", commercial=False)
+    parts = {"evidence": evidence(make), "training": training, "licence": licence, **more}
+    return Report(origin=ORIGIN, data=DATA, **parts)
+
+
+def section(text, title):
+    return text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_verdict_is_better(single):
+    said = verdict(evidence(single))
+    assert said.startswith("emotion is better than its best baseline, tfidf: 0.")
+    assert "on 120 test rows" in said
+    assert "McNemar p < 0.001" in said
+
+
+@pytest.mark.parametrize(("skill", "words"), [(1.3, "is not shown to differ from"), (0.2, "is worse than")])
+def test_the_verdict_does_not_flatter(skill, words, single):
+    assert words in verdict(evidence(single, skill))
+
+
+@pytest.mark.parametrize(("skill", "words"), [(3.0, "is better than"), (0.2, "is worse than")])
+def test_the_verdict_knows_the_direction_of_the_metric(skill, words, single):
+    found = evidence(single, skill, "log_loss")
+    assert words in verdict(found)
+    assert best_baseline(found).name == "tfidf"
+
+
+def test_a_report_without_a_baseline_is_refused(single, tmp_path):
+    found = evidence(single)
+    alone = dataclasses.replace(found, baselines=(), standings=found.standings[:1])
+    with pytest.raises(RunError, match="no baseline row"):
+        write(report(single, evidence=alone), tmp_path)
+    assert not list(tmp_path.iterdir())
+    unequal = dataclasses.replace(found, standings=found.standings[:2])
+    with pytest.raises(RunError, match="no baseline row"):
+        markdown(report(single, evidence=unequal))
+
+
+def test_every_section_stands_in_the_report(make):
+    text = markdown(report(make))
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "Against the baselines",
+        "By source",
+        "By label",
+        "Learning, confusion and confidence",
+        "Flips against tfidf",
+        "Data and leakage",
+        "Cost",
+        "Licence",
+        "Make it again",
+    ]
+    assert ("plots/confusion.png" in text) == (make.__name__ == "single_label")
+
+
+def test_the_comparison_has_intervals_gains_and_tests(single):
+    found = report(single)
+    rows = section(markdown(found), "Against the baselines").splitlines()
+    first = found.evidence.standings[0].figures["accuracy"]
+    assert f"| **emotion** | {first.value:.3f} ({first.low:.3f}–{first.high:.3f}) |  |  |  |" in "\n".join(
+        rows
+    )
+    tfidf = next(row for row in rows if row.startswith("| tfidf"))
+    gain, test = found.evidence.standings[2].gain, found.evidence.standings[2].mcnemar
+    assert (
+        f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) | {test.only_b} : {test.only_a} |" in tfidf
+    )
+    assert any(row.startswith("| brier ↓ | squared error | 0.") for row in rows)
+
+
+def test_each_source_has_its_figures(single):
+    found = report(single)
+    text = section(markdown(found), "By source")
+    p = found.evidence.model.predictions
+    right = sum(ok for ok, source in zip(p.correct, p.sources, strict=True) if source == "tweets") / 60
+    assert f"| tweets | 60 | {right:.3f} (" in text
+    assert "| comments | 60 | " in text
+
+
+def test_flips_show_texts_as_they_are(single):
+    shown = {f"r{i}": "so <b>odd</b> | `x`" for i in range(120)}
+    text = section(markdown(report(single, evidence=evidence(single, texts=shown))), "Flips against tfidf")
+    assert r"so \<b\>odd\</b\> \| \`x\`" in text
+    fixed = text.split("### Broken")[0]
+    assert len(re.findall(r"\n\| r\d", fixed)) == 10
+    hidden = section(markdown(report(single)), "Flips against tfidf")
+    assert "odd" not in hidden
+
+
+def test_data_leakage_cost_and_command(single):
+    text = markdown(report(single))
+    data = section(text, "Data and leakage")
+    assert "Rows: 1,237 train, 4 validation, 6 test." in data
+    assert "2 rows had a twin in another split (1 the same text" in data
+    assert "dropped: 2 from train, 0 from validation, 0 from test" in data
+    assert "| joy | 1,200 | 7 | 4 | 0 | 4 | 0 |" in data
+    assert "| all | 1,230 | 7 | 4 | 0 | 4 | 2 |" in data
+    assert "| tweets: label not among the task's | 12 |" in data
+    cost = section(text, "Cost")
+    for row in ("1 min 15 s", "| rows a second | 88 |", "10 (1.00%)", "1.00 GiB", "2 cores Y, 8 GB"):
+        assert row in cost
+    assert "```sh\novertone run emotion --set train.epochs=5\n```" in text
+    assert "Seed 7, commit abc, 2025-01-02. torch 2.13." in text
+
+
+def test_a_licence_without_commercial_use_is_loud(single):
+    text = markdown(report(single))
+    assert "> **Not for commercial use.** This model was trained on data under: CC BY-NC 4.0." in text
+    free = markdown(report(single, licence=Licence("CC-BY-4.0", "Apache-2.0", commercial=True)))
+    assert "Not for commercial use" not in free
+    assert "allow commercial use" in section(free, "Licence")
+
+
+def test_the_cascade_and_the_edge_cases_stand_where_given(single):
+    p = single()
+    cascade = Cascade(
+        "at most 10% wrong", 0.1, {"answered": "66%"}, [Curve("cascade", p.confidence, p.correct)]
+    )
+    edges = EdgeCases(
+        {"emoji": 10, "sarcasm": 4},
+        {"primary": {"emoji": 5, "sarcasm": 1}, "cascade": {"emoji": 9, "sarcasm": 2}},
+        McNemar(1, 6, 0.125),
+    )
+    found = report(single, cascade=cascade, edges=edges)
+    text = markdown(found)
+    assert "The rule: at most 10% wrong." in section(text, "Cascade")
+    assert "| answered | 66% |" in section(text, "Cascade")
+    assert "| all | 14 | 6 (43%) | 11 (79%) |" in section(text, "Edge cases")
+    assert "Right alone: cascade 6, primary 1 (McNemar p = 0.125)." in section(text, "Edge cases")
+    assert "risk" in pictures(found)
+    assert "risk" not in pictures(report(single))
+
+
+def test_a_run_without_history_has_no_curves(single):
+    training = Training([], "emotion.macro_f1", 0.5, 10.0, 100, 100, 2**20)
+    found = report(single, training=training)
+    assert "learning" not in pictures(found)
+    assert "plots/learning.png" not in markdown(found)
+    assert "| 0.5 s |" in markdown(found)
+
+
+def test_a_written_report_is_whole(make, tmp_path):
+    path = write(report(make), tmp_path)
+    made = path.read_text()
+    pngs = {found.stem for found in (tmp_path / "plots").iterdir()}
+    text = (tmp_path / "report.md").read_text()
+    assert path == tmp_path / "report.html"
+    assert all(f"(plots/{name}.png)" in text for name in pngs)
+    assert made.count("data:image/png;base64,") == len(pngs) == text.count(".png)")
+    assert made.count('alt=""') == 0
+    assert "http" not in made.replace("http-equiv", "")
