@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from overtone.config import Config
 from overtone.data.partition import carve
@@ -43,6 +43,14 @@ class Recipe(Config):
         None, description="the steps that heal an unsure answer; none without"
     )
 
+    @model_validator(mode="after")
+    def _adapter_is_trained(self) -> Recipe:
+        if self.adapter is not None and self.train.freeze.kind == "backbone":
+            raise ValueError(
+                "train.freeze.kind=backbone would freeze the adapter too; set adapter=null with it"
+            )
+        return self
+
     def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
         """Validation rows that choose (best step, thresholds), and rows that only certify the cascade."""
         if self.cascade is None:
@@ -66,11 +74,17 @@ def shipped() -> dict[str, Path]:
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by its shipped name or from a file, with ``a.b=c`` overrides.
 
+    Overrides change the resolved recipe, so a key that the file leaves at its default can be set alone. A
+    changed ``kind`` drops the keys of the old one, so kinds are set before all else.
+
     Raises:
         UsageError: no such recipe, broken YAML, an unknown key or a value that does not fit.
     """
-    values = _read(name)
-    for override in overrides:
+    recipe = parse(_read(name), name)
+    if not overrides:
+        return recipe
+    values = recipe.model_dump(mode="json")
+    for override in sorted(overrides, key=lambda each: not each.partition("=")[0].endswith(".kind")):
         _apply(values, override)
     return parse(values, name)
 
@@ -84,18 +98,20 @@ def parse(values: Mapping[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(dict(problem)) for problem in error.errors(include_url=False)]
+        problems = [_explain(dict(problem), values) for problem in error.errors(include_url=False)]
         raise UsageError(
             f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema"
         ) from error
 
 
-def _read(name: str) -> dict[str, Any]:
-    """The YAML of a recipe, with what it extends filled in below it."""
+def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The YAML of a recipe, with what it extends filled in below it; ``above`` are those that extend it."""
     known = shipped()
     path = known.get(name, Path(name))
     if not path.is_file():
         raise UsageError(f"no recipe '{name}'", hint=did_you_mean(name, known))
+    if path in above:
+        raise UsageError(f"{path} extends itself", hint="see `extends` in " + ", ".join(map(str, above)))
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -103,7 +119,10 @@ def _read(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{path} is not a recipe: it holds {type(values).__name__}, not keys and values")
     base = values.pop("extends", None)
-    return values if base is None else _merge(_read(str(base)), values)
+    if base is None:
+        return values
+    below = str(base) if str(base) in known else str(path.parent / str(base))
+    return _merge(_read(below, (*above, path)), values)
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,11 +130,15 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        same_kind = (
-            isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind"))
-        )
-        merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
+        if isinstance(old, dict) and isinstance(value, dict) and not _changes_kind(old, value.get("kind")):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
+
+
+def _changes_kind(old: Mapping[str, Any], kind: object) -> bool:
+    return kind is not None and "kind" in old and old["kind"] != kind
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -132,17 +155,19 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for part in parents:
         if isinstance(place, list):
             place = _item(place, part, override)
-            continue
-        if place.get(part) is None:
-            place[part] = {}
-        place = place[part]
+        else:
+            if place.get(part) is None:
+                place[part] = {}
+            place = place[part]
         if not isinstance(place, dict | list):
             raise UsageError(f"--set {override}: '{part}' holds a value, not keys")
     if isinstance(place, list):
         _item(place, last, override)
         place[int(last)] = value
-    else:
-        place[last] = value
+        return
+    if last == "kind" and _changes_kind(place, value):
+        place.clear()
+    place[last] = value
 
 
 def _item(items: list[Any], part: str, override: str) -> Any:  # noqa: ANN401 - any YAML value
@@ -151,13 +176,38 @@ def _item(items: list[Any], part: str, override: str) -> Any:  # noqa: ANN401 - 
     return items[int(part)]
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], values: Mapping[str, Any]) -> str:
     """One validation problem as a sentence."""
-    place = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        fields = _fields(Recipe, problem["loc"][:-1])
-        return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], fields)}"
-    return f"{'.'.join(place)}: {problem['msg'].lower()} (found {problem['input']!r:.80})"
+    place = _written(problem["loc"], values)
+    match problem["type"]:
+        case "extra_forbidden":
+            fields = _fields(Recipe, problem["loc"][:-1])
+            return f"unknown key '{place}': {did_you_mean(str(problem['loc'][-1]), fields)}"
+        case "missing":
+            return f"'{place}' is missing"
+        case "union_tag_not_found":
+            return f"'{place}.kind' is missing"
+        case "union_tag_invalid":
+            kinds = [kind.strip(" '") for kind in problem["ctx"]["expected_tags"].split(",")]
+            return f"{place}.kind: no '{problem['ctx']['tag']}': {did_you_mean(problem['ctx']['tag'], kinds)}"
+        case "value_error":
+            return f"{place}: {problem['ctx']['error']}" if place else str(problem["ctx"]["error"])
+    message: str = problem["msg"]
+    return f"{place}: {message[:1].lower()}{message[1:]} (found {problem['input']!r:.80})"
+
+
+def _written(place: Sequence[int | str], values: Any) -> str:  # noqa: ANN401 - any YAML value
+    """A place as the recipe writes it; pydantic's holds the kind too, where a union was entered."""
+    parts: list[str] = []
+    for part in place:
+        if isinstance(values, dict) and part not in values and values.get("kind") == part:
+            continue
+        parts.append(str(part))
+        if isinstance(values, dict):
+            values = values.get(part)
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part]
+    return ".".join(parts)
 
 
 def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: ANN401 - any type annotation

@@ -95,7 +95,22 @@ def test_twice_is_once_on_awkward_pieces(pieces, emoji_words):
     assert normalise(once, emoji_words=emoji_words) == once
 
 
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "while", "seven", "bottles", "of", "tea", "were", "still", "hot"]
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "while",
+    "seven",
+    "bottles",
+    "of",
+    "tea",
+    "were",
+    "still",
+    "hot",
+]
 
 
 @settings(max_examples=100, deadline=None)

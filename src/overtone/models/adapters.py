@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +13,7 @@ import peft
 import safetensors
 import safetensors.torch
 from pydantic import Field
+from torch import Tensor
 
 from overtone.config import Config
 from overtone.errors import RunError, WeightsError
@@ -56,23 +60,35 @@ def attach(body: Encoder, config: LoraConfig) -> None:
         lora_dropout=config.dropout,
         target_modules=targets,
     )
-    body.backbone = peft.get_peft_model(body.backbone, settings)
+    with _quiet():
+        body.backbone = peft.get_peft_model(body.backbone, settings)
 
 
 def save(body: Encoder, folder: Path, base: str) -> None:
     """Write the adapter in PEFT's format; ``base`` is the hub id or folder of what it sits on."""
     backbone = body.backbone
     assert isinstance(backbone, peft.PeftModel)
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in peft.get_peft_model_state_dict(backbone).items()
-    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(backbone).items()}
     settings = backbone.peft_config["default"].to_dict()
     settings.update(base_model_name_or_path=base, inference_mode=True)
     settings["target_modules"] = sorted(settings["target_modules"])
     readable = {key: value for key, value in settings.items() if _is_json(value)}
     write_atomic(folder / "adapter_model.safetensors", safetensors.torch.save(tensors))
     write_atomic(folder / "adapter_config.json", json.dumps(readable, indent=2, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a warning that concerns PEFT alone: it asks transformers for a property under its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        yield
+
+
+def _tensors(adapted: peft.PeftModel) -> dict[str, Tensor]:
+    """The adapter's own tensors; the vocabulary is never changed here, so PEFT need not ask the hub."""
+    tensors: dict[str, Tensor] = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return tensors
 
 
 def _is_json(value: object) -> bool:
@@ -91,8 +107,9 @@ def load_merged(body: Encoder, folder: Path) -> None:
     """
     try:
         written = safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
-        adapted = peft.PeftModel.from_pretrained(body.backbone, folder)
-        lacking = sorted(set(peft.get_peft_model_state_dict(adapted)) - set(written))
+        with _quiet():
+            adapted = peft.PeftModel.from_pretrained(body.backbone, folder)
+        lacking = sorted(set(_tensors(adapted)) - set(written))
         if lacking:  # peft would only warn, and leave these layers as they were before training
             raise ValueError(f"it lacks {len(lacking)} tensors, such as '{lacking[0]}'")
         body.backbone = adapted.merge_and_unload()

@@ -18,10 +18,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from overtone.config import Config
 from overtone.errors import WeightsError
 from overtone.models import weights
+
+disable_progress_bar()  # weights of this size are read in a blink; a bar a load only litters the screen
 
 
 class EncoderConfig(Config):

