@@ -32,6 +32,8 @@ results: setup
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/classify_speed.py
 	$(BIN)/python benchmarks/loop_speed.py
+	$(BIN)/python benchmarks/backups.py
+	$(BIN)/python benchmarks/readme.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

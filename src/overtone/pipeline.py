@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from overtone import proof
@@ -23,7 +26,7 @@ from overtone.evaluation.results import environment
 from overtone.models import store, weights
 from overtone.models.model import Model, sweep
 from overtone.recipe import Recipe
-from overtone.run import Run, write_atomic, write_json
+from overtone.run import Run, write_atomic, write_json, writes
 from overtone.scores import summary, tune_thresholds
 from overtone.training import freezing, losses, tasks
 from overtone.training.cache import freeze_states
@@ -41,19 +44,26 @@ def run(recipe: Recipe, run: Run, *, overwrite: bool = False) -> Run:
         prepared = prepare(recipe, run)
         if not finished(run):
             train(recipe, prepared, run)
-        proof.prove(recipe, prepared, run)
+        if writes():
+            proof.prove(recipe, prepared, run)
     return run
 
 
 def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
-    """Claim the run's folder and write the resolved recipe.
+    """Claim the run's folder and write the resolved recipe; of several processes, the others wait for it.
 
     Raises:
         RunError: another recipe's run, or a finished one, stands there.
     """
+    if writes():
+        _claim(recipe, run, overwrite=overwrite)
+    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+
+def _claim(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
     if overwrite:
         run.clear()
-    elif run.recipe.exists():
+    elif run.recipe.exists() and (run.checkpoints.exists() or run.model.exists()):
         if recipes.load(str(run.recipe)) != recipe:
             raise RunError(
                 f"{run.folder} holds a run of another recipe",
@@ -67,12 +77,16 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
     write_atomic(run.recipe, recipe.to_yaml())
     run.note(
         recipe=recipe.name,
-        command=" ".join(["overtone", *sys.argv[1:]])
-        if sys.argv[0].endswith("overtone")
-        else f"overtone run {recipe.name}",
+        command=_command(recipe),
         seed=recipe.seed,
         **environment(),
     )
+
+
+def _command(recipe: Recipe) -> str:
+    """What makes the run again, as it was typed; from Python, the recipe by its name."""
+    typed = Path(sys.argv[0]).name in ("overtone", "cli.py")
+    return shlex.join(["overtone", *sys.argv[1:]]) if typed else f"overtone run {recipe.name}"
 
 
 def finished(run: Run) -> bool:
@@ -84,6 +98,8 @@ def prepare(recipe: Recipe, run: Run) -> Prepared:
     """Read, divide and check the data, and note it in the manifest."""
     begun = time.perf_counter()
     prepared = split.prepare(recipe.data, recipe.seed)
+    if not writes():
+        return prepared
     run.note(
         data=prepared.report.as_dict(),
         fingerprints=prepared.fingerprints,

@@ -46,9 +46,7 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _adapter_is_trained(self) -> Recipe:
         if self.adapter is not None and self.train.freeze.kind == "backbone":
-            raise ValueError(
-                "train.freeze.kind=backbone would freeze the adapter too; set adapter=null with it"
-            )
+            raise ValueError("train.freeze.kind=backbone would freeze the adapter too; set adapter=null")
         return self
 
     def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
@@ -98,7 +96,10 @@ def parse(values: Mapping[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(dict(problem), values) for problem in error.errors(include_url=False)]
+        found: list[dict[str, Any]] = [dict(problem) for problem in error.errors(include_url=False)]
+        # A list whose items are wrong is also called too short; what is wrong inside says enough.
+        inside = {problem["loc"][:depth] for problem in found for depth in range(1, len(problem["loc"]))}
+        problems = [_explain(problem, values) for problem in found if problem["loc"] not in inside]
         raise UsageError(
             f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema"
         ) from error

@@ -74,6 +74,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
         raise RunError(f"{path} is damaged: {error}", hint="delete it and run again") from error
 
 
+def writes() -> bool:
+    """Whether this process writes to the run's folder: of those that torchrun starts, the first alone."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 class Run:
     """One run's folder.
 
@@ -98,11 +103,14 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process alone.
+        """Hold the folder for this process and those that torchrun started with it.
 
         Raises:
             RunError: another process works in it.
         """
+        if not writes():
+            yield
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

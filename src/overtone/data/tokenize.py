@@ -9,6 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from overtone.data.batches import Encoded
 
+CHARACTERS = 64
+"""Characters that are read of a text for each token that is kept."""
+
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Encoded:
     """Tokenise texts with their special tokens, cut at ``max_length`` tokens.
@@ -18,8 +21,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length:
     """
     if not texts:
         return Encoded(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), tokenizer.pad_token_id, 0)
-    # A text of 10 MB would be tokenised whole before it is cut; no token is longer than 64 characters here.
-    clipped = [text[: max_length * 64] for text in texts]
+    # A text of 10 MB would be tokenised whole before it is cut; tokens are shorter than this on average.
+    limit = max_length * CHARACTERS
+    clipped = [text if len(text) <= limit else text.lstrip()[:limit] for text in texts]
     backend = tokenizer(clipped, truncation=True, max_length=max_length, return_overflowing_tokens=False)
     ids = backend["input_ids"]
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))

@@ -46,8 +46,8 @@ class SarcasmDetector:
     What it learned is the house style of one satirical paper against that of one news site, which is not all
     of sarcasm; outside headlines its probabilities rank texts at best. The cascade therefore fits, on rows of
     its own, how far they may be believed, and switches the step off where they break as much as they fix.
-    On these headlines word counts find more than the embedding of a frozen small encoder does (accuracy
-    0.85 against 0.79, AUC 0.93 against 0.87), so no encoder is needed.
+    On these headlines word counts find more than the embedding of a frozen small encoder does
+    (docs/LOG.md), so no encoder is needed.
 
     Args:
         model: a classifier into ``LABELS``.

@@ -42,7 +42,7 @@ class Decoder:
         heads = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
         tails = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in continuations]
         found = np.zeros((len(heads), len(tails)))
-        # A prompt is read once for all first tokens; only longer continuations are read again, prompt and all.
+        # A prompt is read once for all first tokens; only longer continuations are read again with it.
         first = torch.tensor([tail[0] for tail in tails])
         for rows in _chunks([len(head) for head in heads]):
             shares = self._shares([heads[n] for n in rows])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from overtone.config import Config
 from overtone.data.records import Record
+from overtone.errors import DataError
 from overtone.models.heads import HeadConfig
 from overtone.scores import Floats, Predictions
 from overtone.training.losses import (
@@ -68,10 +69,20 @@ class Task:
 def encode_targets(
     records: Sequence[Record], target: str, labels: Sequence[str], *, multilabel: bool
 ) -> Tensor:
-    """Targets of N rows: classes (N,), or 0/1 indicators (N, L); ``MISSING`` or NaN where there is none."""
+    """Targets of N rows: classes (N,), or 0/1 indicators (N, L); ``MISSING`` or NaN where there is none.
+
+    Raises:
+        DataError: a row has a list of labels, and the task is not multi-label.
+    """
     index = {label: i for i, label in enumerate(labels)}
     values = [record.targets.get(target) for record in records]
     if not multilabel:
+        several = next((r for r in records if isinstance(r.targets.get(target), tuple)), None)
+        if several is not None:
+            raise DataError(
+                f"'{several.id}' has a list of labels, and the task takes one",
+                hint="set tasks.0.kind=multilabel, or `single_label` on the source",
+            )
         return torch.tensor([MISSING if v is None else index[str(v)] for v in values], dtype=torch.long)
     indicators = torch.zeros(len(records), len(labels))
     for row, value in enumerate(values):

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+
+from overtone import pipeline, proof, recipe, system
+from overtone.data import split
+from overtone.data.records import Splits
+from overtone.run import Run
+
+ROWS = {"train": 12, "validation": 12, "test": 4}
+"""Rows a label that are kept of each split."""
+
+
+def small(prepared, target):
+    """The same data with a few rows a label."""
+    cut = {}
+    for name, most in ROWS.items():
+        seen, kept = Counter(), []
+        for row in prepared.splits[name]:
+            value = row.targets[target]
+            label = value if isinstance(value, str) else value[0]
+            if seen[label] < most:
+                seen[label] += 1
+                kept.append(row)
+        cut[name] = tuple(kept[:160])
+    return dataclasses.replace(prepared, splits=Splits(**cut))
+
+
+def trained(name, overrides, folder):
+    """A recipe trained for a few steps, evaluated and reported."""
+    resolved = recipe.load(name, ["train.epochs=1", "evaluate.resamples=100", *overrides])
+    run = Run(folder / name)
+    with run.lock():
+        pipeline.begin(resolved, run, overwrite=False)
+        prepared = small(pipeline.prepare(resolved, run), resolved.data.target)
+        pipeline.train(resolved, prepared, run)
+        proof.prove(resolved, prepared, run)
+    return resolved, run
+
+
+def check(resolved, run):
+    """What every run leaves, and that it can be loaded and asked."""
+    report = (run.folder / "report.md").read_text()
+    assert "Against the baselines" in report
+    assert "majority" in report
+    html = (run.folder / "report.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    facts = json.loads(run.manifest.read_text())
+    assert facts["fit"]["steps"] > 0
+    assert facts["licence"]["weights"]
+    loaded = system.load(run.folder)
+    decision = loaded.classify("what a lovely day")
+    assert set(decision.scores) == set(resolved.data.labels)
+    many = loaded.classify(["one", "two words", "😀", ""])
+    assert len(many) == 4
+    if loaded.cascade is not None:
+        assert many[3].source == "noise"
+
+
+def test_the_demo_recipe(tmp_path, minilm, monkeypatch):
+    monkeypatch.delenv("OVERTONE_DATA", raising=False)  # the embedded default needs nothing from outside
+    resolved, run = trained("emotion-mini", [], tmp_path)
+    check(resolved, run)
+    assert "Edge cases" in (run.folder / "report.md").read_text()
+    assert json.loads(run.manifest.read_text())["licence"]["commercial"]
+
+
+ON_PUBLIC_DATA = sorted(set(recipe.shipped()) - {"emotion-mini"})
+
+
+@pytest.mark.parametrize("name", ON_PUBLIC_DATA)
+def test_every_recipe_trains_and_reports(name, tmp_path, minilm, data_root, tiny_distilbert):
+    overrides = []
+    if recipe.load(name).body.weights == "distilbert":
+        overrides = [f"body.weights={tiny_distilbert}"]
+    resolved, run = trained(name, overrides, tmp_path)
+    check(resolved, run)
+    facts = json.loads(run.manifest.read_text())
+    research = any(source.kind == "emotion" for source in resolved.data.sources)
+    assert facts["licence"]["commercial"] is not research
+
+
+def test_no_recipe_on_pooled_data_starts_from_another_run():
+    for name in recipe.shipped():
+        assert recipe.load(name).body.weights in ("minilm-l6", "distilbert")
+
+
+def test_the_pooled_recipes_share_their_test_rows(data_root):
+    """Variants of one system are compared on the same rows, so they need the same split."""
+    splits = [split.prepare(recipe.load(name).data, 7).splits.test for name in ("emotion", "emotion-full")]
+    assert splits[0] == splits[1]

@@ -1,0 +1,224 @@
+"""Tiny models, texts that they can learn, and fits of a second: what the tests train."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import models as pieces
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from overtone.data.records import Record
+from overtone.data.tokenize import encode
+from overtone.models import store
+from overtone.models.adapters import LoraConfig
+from overtone.models.encoder import EncoderConfig
+from overtone.models.heads import HeadConfig
+from overtone.models.model import Model, sweep
+from overtone.run import Run
+from overtone.training import losses, tasks
+from overtone.training.loop import Loop, TrainConfig, TrainingData
+
+TOPICS = {
+    "joy": ("happy", "glad", "smile", "sunny", "laugh", "bright"),
+    "sadness": ("cry", "tears", "lonely", "grey", "loss", "empty"),
+    "anger": ("rage", "shout", "furious", "slam", "unfair", "hate"),
+}
+"""Labels that a model of two layers learns in seconds: each has words of its own."""
+
+FILLER = (
+    "the",
+    "a",
+    "day",
+    "was",
+    "and",
+    "house",
+    "we",
+    "went",
+    "there",
+    "again",
+    "of",
+    "in",
+    "this",
+    "street",
+)
+
+LABELS = tuple(TOPICS)
+
+
+def sentences(n: int, seed: int = 0, multilabel: bool = False) -> list[tuple[str, str | list[str]]]:
+    """N texts of different lengths with their label, or their one or two labels."""
+    chance = random.Random(seed)
+    labels = list(TOPICS)
+    made: list[tuple[str, str | list[str]]] = []
+    for i in range(n):
+        label = labels[i % len(labels)]
+        held = [label, labels[(i + 1) % len(labels)]] if multilabel and chance.random() < 0.4 else [label]
+        words = [word for name in held for word in chance.choices(TOPICS[name], k=2)]
+        words += chance.choices(FILLER, k=chance.randint(2, 12))
+        chance.shuffle(words)
+        made.append((" ".join(words), held if multilabel else label))
+    return made
+
+
+def write_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of the words above and the letters, so that no text is out of its reach."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = string.ascii_lowercase + string.digits + ".,!?'"
+    words = [word for topic in TOPICS.values() for word in topic]
+    vocabulary = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words, *FILLER])
+    backend = Tokenizer(pieces.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
+    """A random encoder of two layers of width 32, with its tokenizer, in transformers' layout."""
+    vocabulary = len(write_tokenizer(folder))
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    common: dict[str, Any] = {"vocab_size": vocabulary, "max_position_embeddings": 64, "pad_token_id": 0}
+    match kind:
+        case "bert":
+            model = BertModel(BertConfig(**common, **sizes))
+        case "roberta":  # its first position is the one after the padding's
+            model = RobertaModel(RobertaConfig(**{**common, "max_position_embeddings": 65}, **sizes))
+        case "distilbert":
+            model = DistilBertModel(DistilBertConfig(**common, n_layers=2, n_heads=4, dim=32, hidden_dim=64))
+        case _:
+            raise ValueError(kind)
+    with torch.no_grad():  # the usual scale of 0.02 makes every text nearly alike at this width
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(6)
+    model.save_pretrained(folder)
+    return folder
+
+
+def records(n: int, seed: int = 0, multilabel: bool = False) -> list[Record]:
+    """N rows of the texts above."""
+    made = sentences(n, seed, multilabel)
+    return [
+        Record(f"toy/{i:04d}", text, {"emotion": tuple(label) if multilabel else label}, "toy")
+        for i, (text, label) in enumerate(made)
+    ]
+
+
+def build_model(
+    weights: Path,
+    *,
+    adapter: LoraConfig | None = None,
+    head: HeadConfig | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Model:
+    """A fresh model with one head for the three labels; without dropout unless asked."""
+    torch.manual_seed(seed)
+    body = EncoderConfig(weights=str(weights), dropout=dropout)
+    return store.build(body, adapter, {"emotion": (head or HeadConfig(dropout=dropout), len(LABELS))})
+
+
+def training_data(model: Model, rows: list[Record], *, multilabel: bool = False) -> TrainingData:
+    """Rows as the loop takes them."""
+    encoded = encode(model.body.tokenizer, [row.text for row in rows], model.body.max_length)
+    return TrainingData(
+        encoded, {"emotion": tasks.encode_targets(rows, "emotion", LABELS, multilabel=multilabel)}
+    )
+
+
+def settings(**changes: Any) -> TrainConfig:
+    """A short fit: 3 epochs of 5 steps of 8 rows, every step logged, judged by the loss."""
+    values: dict[str, Any] = {
+        "epochs": 3,
+        "batch_size": 8,
+        "precision": "fp32",
+        "optim": {"lr": 1e-3, "head_lr": 3e-3},
+        "schedule": {"kind": "cosine", "warmup_steps": 3},
+        "early_stopping": {"metric": "loss"},
+        "log_every": 1,
+        "checkpoint_every": 4,
+    }
+    return TrainConfig.model_validate({**values, **changes})
+
+
+class Judge:
+    """Validation: the mean loss and the accuracy of 24 other rows."""
+
+    def __init__(self, model: Model) -> None:
+        self.data = training_data(model, records(24, seed=1))
+
+    def __call__(self, model: Model) -> Mapping[str, float]:
+        assert not model.training
+        logits = sweep(model, self.data.encoded, model.device)["emotion"]
+        targets = self.data.targets["emotion"]
+        return {
+            "loss": float(torch.nn.functional.cross_entropy(logits, targets)),
+            "emotion.accuracy": float((logits.argmax(dim=1) == targets).float().mean()),
+        }
+
+
+def build_loop(
+    model: Model,
+    folder: Path,
+    config: TrainConfig | None = None,
+    *,
+    rows: list[Record] | None = None,
+    loss: losses.CrossEntropyConfig | None = None,
+    seed: int = 7,
+    **changes: Any,
+) -> Loop:
+    """A loop over 40 rows; ``changes`` replace its other arguments."""
+    data = training_data(model, rows or records(40))
+    made = losses.build(loss or losses.CrossEntropyConfig(), data.targets["emotion"], len(LABELS))
+    values: dict[str, Any] = {
+        "model": model,
+        "tasks": [tasks.Task("emotion", LABELS, False, made, 1.0)],
+        "data": data,
+        "validate": Judge(model),
+        "config": config or settings(),
+        "run": Run(folder),
+        "seed": seed,
+    }
+    values["run"].folder.mkdir(parents=True, exist_ok=True)
+    return Loop(**{**values, **changes})
+
+
+def parameters(model: Model) -> dict[str, torch.Tensor]:
+    """A copy of everything that the model holds."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def identical(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two sets of tensors are the same, bit for bit."""
+    return one.keys() == other.keys() and all(
+        torch.equal(tensor, other[name]) for name, tensor in one.items()
+    )
