@@ -70,3 +70,9 @@ def table_multilabel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = sentences(150, multilabel=True)
     path.write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in rows))
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert(encoder_folder: Callable[[str], Path]) -> Path:
+    """The folder of a tiny random DistilBERT."""
+    return encoder_folder("distilbert")

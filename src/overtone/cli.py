@@ -414,11 +414,16 @@ def _show_report(folder: Path) -> None:
     """The report in the terminal, and how to go on."""
     from rich.markdown import Markdown
 
+    from overtone.run import Run
+
     text = (folder / "report.md").read_text(encoding="utf-8")
     if out.is_terminal:
         out.print(Markdown(text))
     else:
         print(text)  # noqa: T201
+    left_out = (Run(folder).facts().get("cascade") or {}).get("left_out")
+    if left_out:
+        err.print(f"no cascade: {left_out}", style="yellow", markup=False, highlight=False)
     out.print(f"\nwrote {folder / 'report.html'} (open it in a browser)", highlight=False)
     out.print(f'try:  overtone classify {folder} "I finally did it!"', highlight=False)
 

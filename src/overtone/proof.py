@@ -59,9 +59,13 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
     write_json(run.evaluation / "standings.json", [asdict(each) for each in evidence.standings])
     cascade, edges = None, None
     if recipe.cascade is not None:
-        healed, found = heal(recipe, prepared, classifier, run)
-        cascade = _cascade_section(recipe, healed, found, records)
-        edges = _edge_section(classifier, healed)
+        try:
+            healed, found = heal(recipe, prepared, classifier, run)
+        except DataError as error:  # too few rows to certify anything; the model itself is none the worse
+            run.note(cascade={"left_out": str(error)})
+        else:
+            cascade = _cascade_section(recipe, healed, found, records)
+            edges = _edge_section(classifier, healed)
     facts = run.facts()
     report.write(
         Report(

@@ -18,13 +18,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from overtone.config import Config
 from overtone.errors import WeightsError
 from overtone.models import weights
 
-disable_progress_bar()  # weights of this size are read in a blink; a bar a load only litters the screen
+# Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers would
+# report of missing tensors is looked at in `load`, where it is an error.
+disable_progress_bar()
+set_verbosity_error()
 
 
 class EncoderConfig(Config):
