@@ -39,7 +39,11 @@ data:
   labels: [joy, sadness, anger]
   split: {{kind: seeded, validation: 0.4, test: 0.2}}
 body: {{weights: {tiny}}}
-train: {{epochs: 2, batch_size: 16, optim: {{lr: 0.01, head_lr: 0.01}}, schedule: {{kind: cosine, warmup_steps: 2}}}}
+train:
+  epochs: 2
+  batch_size: 16
+  optim: {{lr: 0.01, head_lr: 0.01}}
+  schedule: {{kind: cosine, warmup_steps: 2}}
 evaluate: {{resamples: 100}}
 cascade: {{risk: 0.5, sarcasm: false}}
 """
@@ -51,14 +55,10 @@ cascade: {{risk: 0.5, sarcasm: false}}
 def moods(tmp_path_factory, recipe_file):
     """A trained and evaluated run, made by the command line."""
     runs = tmp_path_factory.mktemp("runs")
-    saved = sys.argv
-    sys.argv = ["overtone", "run", str(recipe_file), "--runs", str(runs)]
-    try:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(sys, "argv", ["overtone", "run", str(recipe_file), "--runs", str(runs)])
         cli.main()
-    except SystemExit as stop:
-        assert not stop.code
-    finally:
-        sys.argv = saved
+    assert not stop.value.code
     return runs / "moods"
 
 

@@ -213,7 +213,7 @@ def classify(
     if texts and not json_ and output is None:
         decisions = system.classify(texts, **steps)
         for text, decision in zip(texts, decisions, strict=True):
-            prompt.show(out, text, decision)
+            prompt.show(out, decision, text)
         if journal:
             journal.add(texts, decisions)
         return

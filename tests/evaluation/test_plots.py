@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from overtone.errors import DataError
 from overtone.evaluation import plots
 from overtone.evaluation.compare import System
+from overtone.inference.decisions import Decision, Statistics
 from overtone.scores import aurc, per_label
 
 HISTORY = [
@@ -138,3 +139,19 @@ def test_odd_names_are_drawn_as_they_are(single, tmp_path):
 def test_nothing_of_pyplot_is_touched():
     code = "import sys, overtone.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("sources", [(), ("primary",), ("primary", "ask", "noise", "backup")])
+def test_statistics_of_a_session(sources, tmp_path):
+    statistics = Statistics()
+    for source in sources:
+        label = None if source == "noise" else "joy"
+        statistics.add([Decision(label, 0.5, {}, source, ())])
+    figure = plots.decision_statistics(statistics)
+    plots.save(figure, tmp_path / "stats.png")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "Mean confidence so far",
+        "Labels",
+        "Decided by",
+    ]
+    assert len(figure.axes[2].patches) == len(set(sources))

@@ -50,22 +50,12 @@ def test_a_log_that_cannot_be_written(tmp_path):
 def test_statistics_by_hand():
     statistics = Statistics()
     assert statistics.fallback_share == 0.0
-    assert statistics.figure().axes
     statistics.add(ROWS[:2])
     statistics.add(ROWS[2:])
     assert statistics.n == 4
     assert statistics.fallback_share == 0.5
     assert dict(statistics.labels) == {"joy": 2, "anger": 1}
     assert statistics.mean_confidence == pytest.approx(np.array([0.9, 0.7, 0.7]))
-
-
-def test_the_figure_can_be_saved(tmp_path):
-    statistics = Statistics()
-    statistics.add(ROWS)
-    figure = statistics.figure()
-    assert len(figure.axes) == 3
-    figure.savefig(tmp_path / "stats.png")
-    assert (tmp_path / "stats.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_counts_as_answered():

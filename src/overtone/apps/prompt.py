@@ -31,9 +31,10 @@ Classify = Callable[[list[str]], list[Decision]]
 """Texts → a decision each."""
 
 
-def show(console: Console, text: str, decision: Decision) -> None:
-    """One decision: the text, the label, the bars, and the steps that led to it."""
-    console.print(Text(text if len(text) <= 200 else text[:197] + "…", style="italic"))
+def show(console: Console, decision: Decision, text: str | None = None) -> None:
+    """One decision: the text, if it is not on the screen yet, the label, the bars, and the steps to it."""
+    if text is not None:
+        console.print(Text(text if len(text) <= 200 else text[:197] + "…", style="italic"))
     if decision.label is None:
         console.print("  nothing to read here: no words and no emoji\n", style="dim")
         return
@@ -86,7 +87,7 @@ def converse(classify: Classify, console: Console, journal: DecisionLog | None, 
         statistics.add([decision])
         if journal:
             journal.add([text], [decision])
-        show(console, text, decision)
+        show(console, decision)
         if decision.offers:
             _ask(console, decision.offers)
 
@@ -119,5 +120,5 @@ def _statistics(console: Console, statistics: Statistics, picture: Path) -> None
     console.print(table)
     if statistics.confidences:
         console.print(f"mean confidence {statistics.mean_confidence[-1]:.0%}")
-    plots.save(statistics.figure(), picture)
+    plots.save(plots.decision_statistics(statistics), picture)
     console.print(f"saved {picture}\n", highlight=False)

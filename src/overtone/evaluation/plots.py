@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from overtone.evaluation.compare import System
+from overtone.inference.decisions import Statistics
 from overtone.run import write_atomic
 from overtone.scores import (
     ECE_BINS,
@@ -277,6 +278,28 @@ def label_f1(model: System, baselines: Sequence[System]) -> Figure:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return figure
+
+
+def decision_statistics(statistics: Statistics) -> Figure:
+    """The mean confidence of a session, and how many decisions had which label and came from which step."""
+    bars = ((statistics.labels, "Labels"), (statistics.sources, "Decided by"))
+    figure = _figure(10.5, 1.6 + 0.24 * max(len(statistics.labels), 3))
+    curve, *others = figure.subplots(1, 3)
+    _style(curve, "Mean confidence so far", "decision")
+    count = np.arange(1, len(statistics.confidences) + 1)
+    curve.plot(count, statistics.mean_confidence, color=COLOURS[0], marker="o", markersize=3, linewidth=1.5)
+    curve.set(ylim=(0, 1))
+    for axes, (counts, title) in zip(others, bars, strict=True):
+        _style(axes, title, "decisions")
+        found = counts.most_common()[::-1]
+        drawn = axes.barh([name for name, _ in found], [n for _, n in found], height=0.62, color=COLOURS[0])
+        axes.bar_label(drawn, padding=3, fontsize=9, color=INK)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set(ylim=(-0.6, max(len(found), 3) - 0.4))
+    curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from overtone.errors import RunError
 from overtone.scores import Floats
@@ -161,17 +160,3 @@ class Statistics:
         """The mean confidence of the first k decisions, for k = 1..N, (N,)."""
         so_far = np.asarray(self.confidences, dtype=np.float64)
         return so_far.cumsum() / np.arange(1, len(so_far) + 1)
-
-    def figure(self) -> Figure:
-        """The mean-confidence curve, counts by label and counts by source, side by side."""
-        figure = Figure(figsize=(11, 3.2), layout="constrained")
-        curve, labels, sources = figure.subplots(1, 3)
-        curve.plot(np.arange(1, len(self.confidences) + 1), self.mean_confidence)
-        curve.set(title="mean confidence", xlabel="decisions", ylim=(0, 1))
-        for axes, counts, title in ((labels, self.labels, "labels"), (sources, self.sources, "decided by")):
-            names, heights = zip(*counts.most_common(), strict=True) if counts else ((), ())
-            axes.barh(names, heights)
-            axes.invert_yaxis()
-            axes.set(title=title, xlabel="decisions")
-        figure.suptitle(f"{self.n} decisions, {self.fallback_share:.0%} needed a later step")
-        return figure

@@ -24,8 +24,8 @@ from overtone.config import Config
 from overtone.errors import WeightsError
 from overtone.models import weights
 
-# Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers would
-# report of missing tensors is looked at in `load`, where it is an error.
+# Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
+# would report of missing tensors is looked at in `load`, where it is an error.
 disable_progress_bar()
 set_verbosity_error()
 
