@@ -55,9 +55,10 @@ cascade: {{risk: 0.5, sarcasm: false}}
 def moods(tmp_path_factory, recipe_file):
     """A trained and evaluated run, made by the command line."""
     runs = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["overtone", "run", str(recipe_file), "--runs", str(runs)])
-        cli.main()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
     assert not stop.value.code
     return runs / "moods"
 

@@ -86,8 +86,11 @@ def load(name: str = "smollm2-135m-instruct") -> Decoder:
     files = sorted(folder.glob("*.gguf"))
     if files:
         folder = _converted(files[0])
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, use_safetensors=True)
-    return Decoder(model.eval(), AutoTokenizer.from_pretrained(folder))
+    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, use_safetensors=True
+    )
+    model.eval()
+    return Decoder(model, AutoTokenizer.from_pretrained(folder))
 
 
 def _converted(file: Path) -> Path:
@@ -105,9 +108,9 @@ def _converted(file: Path) -> Path:
     )
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.hf_quantizer = None
-    model.quantization_method = None
-    model.is_quantized = False
+    # What is written is not quantised any more, and must not say that it is.
+    for name, value in (("hf_quantizer", None), ("quantization_method", None), ("is_quantized", False)):
+        setattr(model, name, value)
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(fresh)

@@ -26,8 +26,8 @@ from overtone.models import weights
 
 # Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
 # would report of missing tensors is looked at in `load`, where it is an error.
-disable_progress_bar()
-set_verbosity_error()
+disable_progress_bar()  # type: ignore[no-untyped-call]
+set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 class EncoderConfig(Config):
