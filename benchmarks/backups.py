@@ -14,6 +14,7 @@ from overtone.data import split
 from overtone.evaluation.results import Figure, write_results
 from overtone.inference.backup import DecoderBackup
 from overtone.inference.cascade_fit import Rows, fit_cascade
+from overtone.inference.classify import FrozenEncoder
 from overtone.models import decoder
 from overtone.recipe import load as load_recipe
 from overtone.scores import Floats
@@ -53,7 +54,7 @@ def main() -> None:
         [row.text for row in small], proof.classes(recipe, small)
     )
     rows = [Rows([row.text for row in part], proof.classes(recipe, part)) for part in (choose, certify)]
-    candidates = [*proof.candidates(recipe, splits.train), Candidate(judge)]
+    candidates = [*proof.candidates(recipe, splits.train, FrozenEncoder(recipe.body)), Candidate(judge)]
     _, found = fit_cascade(system.classifier, candidates, None, *rows, recipe.cascade)
     figures = []
     for trial in found.trials:

@@ -19,12 +19,12 @@ from overtone.evaluation.baselines import Setting
 from overtone.evaluation.compare import System, mcnemar_of, save_predictions, standings
 from overtone.evaluation.findings import EdgeCases, Evidence, Licence, Origin, Report, Training
 from overtone.evaluation.plots import Curve
-from overtone.inference import cascade_scores, classify
+from overtone.inference import cascade_scores
 from overtone.inference.backup import Backup, PrototypeBackup, TfidfBackup
 from overtone.inference.calibrate import softmax
 from overtone.inference.cascade import Cascade
 from overtone.inference.cascade_fit import FitReport, Rows, fit_cascade
-from overtone.inference.classify import Classifier
+from overtone.inference.classify import Classifier, FrozenEncoder
 from overtone.inference.sarcasm import SarcasmDetector
 from overtone.models import weights
 from overtone.models.tfidf import TfidfClassifier
@@ -43,7 +43,8 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
     classifier = load_classifier(recipe, run)
     records = prepared.splits.test
     model = System(run.name, predict(recipe, classifier, records))
-    others = _baselines(recipe, prepared)
+    encoder = FrozenEncoder(recipe.body, remember=True)
+    others = _baselines(recipe, prepared, encoder)
     for system in (model, *others):
         name = "test" if system is model else system.name
         save_predictions(run.evaluation / f"{name}.jsonl", system.predictions)
@@ -60,7 +61,7 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
     cascade, edges = None, None
     if recipe.cascade is not None:
         try:
-            healed, found = heal(recipe, prepared, classifier, run)
+            healed, found = heal(recipe, prepared, (classifier, encoder), run)
         except DataError as error:  # too few rows to certify anything; the model itself is none the worse
             run.note(cascade={"left_out": str(error)})
         else:
@@ -98,17 +99,16 @@ def predict(recipe: Recipe, classifier: Classifier, records: Sequence[Record]) -
     return tasks.predictions(records, targets, classifier.labels, shares, classifier.thresholds)
 
 
-def _baselines(recipe: Recipe, prepared: Prepared) -> list[System]:
+def _baselines(recipe: Recipe, prepared: Prepared, encoder: FrozenEncoder) -> list[System]:
     """The recipe's baselines, fitted on the rows that the model was fitted on."""
     splits = prepared.splits
     choose, _ = recipe.held_out(splits.validation)
     names = recipe.evaluate.baselines
-    body = classify.frozen(recipe.body) if "probe" in names else None
     setting = Setting(
         labels=recipe.data.labels,
         target=recipe.data.target,
         multilabel=recipe.tasks[0].kind == "multilabel",
-        embed=None if body is None else lambda texts: classify.embed(body, texts),
+        embed=encoder,
     )
     return [
         System(name, baselines.BASELINES[name](splits.train, choose, setting).predict(splits.test))
@@ -122,14 +122,24 @@ def classes(recipe: Recipe, records: Sequence[Record]) -> Ints:
     return targets.numpy().astype(np.int64)
 
 
-def heal(recipe: Recipe, prepared: Prepared, classifier: Classifier, run: Run) -> tuple[Cascade, FitReport]:
-    """Fit the cascade around a trained classifier, write it, and note what it found and its licence."""
+def heal(
+    recipe: Recipe, prepared: Prepared, models: tuple[Classifier, FrozenEncoder], run: Run
+) -> tuple[Cascade, FitReport]:
+    """Fit the cascade around a trained classifier, write it, and note what it found and its licence.
+
+    Args:
+        recipe: with a cascade.
+        prepared: its data.
+        models: the trained classifier, and the encoder that it started from.
+        run: where the cascade is written.
+    """
+    classifier, encoder = models
     assert recipe.cascade is not None
     choose, certify = recipe.held_out(prepared.splits.validation)
     sarcasm, cards = _sarcasm(recipe)
     cascade, found = fit_cascade(
         classifier,
-        candidates(recipe, prepared.splits.train),
+        candidates(recipe, prepared.splits.train, encoder),
         sarcasm,
         Rows([row.text for row in choose], classes(recipe, choose)),
         Rows([row.text for row in certify], classes(recipe, certify)),
@@ -149,7 +159,7 @@ def heal(recipe: Recipe, prepared: Prepared, classifier: Classifier, run: Run) -
     return cascade, found
 
 
-def candidates(recipe: Recipe, train: Sequence[Record]) -> list[Backup]:
+def candidates(recipe: Recipe, train: Sequence[Record], encoder: FrozenEncoder) -> list[Backup]:
     """The backup models that may be kept, fitted on training rows alone."""
     wanted = "none" if recipe.cascade is None else recipe.cascade.backup
     found: list[Backup] = []
@@ -162,13 +172,12 @@ def candidates(recipe: Recipe, train: Sequence[Record]) -> list[Backup]:
         )
         found.append(TfidfBackup(model))
     if wanted in ("auto", "prototypes"):
-        body = classify.frozen(recipe.body)
         found.append(
             PrototypeBackup.fit(
                 [row.text for row in train],
                 classes(recipe, train),
                 recipe.data.labels,
-                lambda texts: classify.embed(body, texts),
+                encoder,
                 seed=recipe.seed,
             )
         )

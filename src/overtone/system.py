@@ -41,12 +41,8 @@ def load(run: str | Path | None = None) -> System:
     classifier = load_classifier(recipe, Run(folder))
     cascade = None
     if (folder / "model" / "cascade" / "cascade.json").exists():
-        body = recipe.body
-        cascade = Cascade.load(
-            folder / "model" / "cascade",
-            classifier,
-            lambda texts: classify.embed(classify.frozen(body), texts),
-        )
+        encoder = classify.FrozenEncoder(recipe.body)
+        cascade = Cascade.load(folder / "model" / "cascade", classifier, encoder)
     return System(Run(folder), recipe, classifier, cascade)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import torch
 
 from overtone.errors import OvertoneError
-from toys import build_loop, build_model, parameters, settings
+from overtone.training.loop import Loop, TrainConfig
+from overtone.training.stopping import InterruptedFitError
+from toys import build_loop, build_model, parameters, records, settings
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["peft", "overtone.pipeline", "transformers.models.bert.modeling_bert"])
@@ -34,20 +37,16 @@ def long_settings(**changes: Any) -> Any:
     )
 
 
-def fit(
-    weights: Path, folder: Path, out: Path, environment: dict[str, str], starve: int | None = None
-) -> None:
+def fit(weights: Path, folder: Path, out: Path, starve: int | None = None) -> None:
     """Fit in this process; what came of it is written to ``out``.
 
     Args:
         weights: of the tiny encoder.
         folder: of the run.
         out: a JSON file for the result, beside which the parameters are written.
-        environment: variables that torchrun would set.
         starve: the step from which no file may grow beyond 16 KiB, as on a full disk.
     """
     torch.set_num_threads(1)
-    os.environ.update(environment)
     loop = build_loop(build_model(weights, dropout=0.1), folder, long_settings())
     if starve is not None:
         step = loop._step
@@ -78,9 +77,52 @@ def hold(folder: Path, ready: Path) -> None:
         time.sleep(60)
 
 
+def shared() -> list[tuple[TrainConfig, int]]:
+    """Settings and rows of fits that several processes share: steps cut short, and steps of a row or two."""
+    return [(settings(epochs=2), 37), (settings(epochs=1, batch_size=1, accumulation=3), 8)]
+
+
+def work_together(weights: Path, out: Path) -> None:
+    """What each process that torchrun starts does: the same fits, and what each lost at every step."""
+    torch.set_num_threads(1)
+    for number, (config, rows) in enumerate(shared()):
+        model = build_model(weights).double()
+        loop = build_loop(model, out / str(number), config, rows=records(rows))
+        if number == 1:  # one process alone is asked to stop, and both go on later
+            interrupt(loop, step=2, process=0)
+            try:
+                loop.fit()
+            except InterruptedFitError:
+                model = build_model(weights).double()
+                loop = build_loop(model, out / str(number), config, rows=records(rows))
+            else:
+                raise AssertionError("it was not stopped")
+        loop.fit()
+        rank = loop.accelerator.process_index
+        assert loop.accelerator.num_processes == 2
+        torch.save(parameters(model), out / f"{number}.{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def interrupt(loop: Loop, step: int, process: int) -> None:
+    """Send one process Ctrl-C while it works on a step."""
+    real = loop._step
+
+    def wrapped(*args: Any) -> Any:
+        if loop.progress.step == step and loop.accelerator.process_index == process:
+            signal.raise_signal(signal.SIGINT)
+        return real(*args)
+
+    loop._step = wrapped  # type: ignore[method-assign]
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    work_together(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,34 @@ def embed(model: Model, texts: Sequence[str]) -> Floats:
     return sweep(pooled, encoded, model.device)["pooled"].double().numpy()
 
 
-def frozen(config: EncoderConfig) -> Model:
-    """A pretrained body without heads, for embeddings: the probe baseline and the prototypes."""
-    model = store.build(config, None, {}).eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    return model.to(torch.bfloat16)
+class FrozenEncoder:
+    """A pretrained body without heads, for the probe and the prototypes.
+
+    Args:
+        config: which body; it is loaded when the first text comes.
+        remember: keep what was embedded, so that no text is read twice; for an evaluation, not for a server.
+    """
+
+    def __init__(self, config: EncoderConfig, *, remember: bool = False) -> None:
+        self.config = config
+        self.remember = remember
+        self._known: dict[str, Floats] = {}
+
+    @cached_property
+    def model(self) -> Model:
+        """The body in bf16."""
+        model = store.build(self.config, None, {}).eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        return model.to(torch.bfloat16)
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """The mean of each text's states, (N, D)."""
+        if not self.remember or not texts:
+            return embed(self.model, texts)
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known.update(zip(new, embed(self.model, new), strict=True))
+        return np.stack([self._known[text] for text in texts])
 
 
 def load(

@@ -172,7 +172,7 @@ def resume(
             f"the checkpoint is of {len(states)} processes, and now there are {processes}",
             hint=f"start {len(states)}, or start over with --overwrite",
         )
-    torch.set_rng_state(states[process])
+    torch.set_rng_state(states[process].clone())  # a view into a larger tensor would crash the interpreter
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             if f"cuda.{i}" in tensors["random.safetensors"]:

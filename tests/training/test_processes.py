@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fits
+import pytest
+import torch
+
+from overtone.errors import RunError, TrainingError
+from overtone.run import Run
+from overtone.training import checkpoint, optim
+from overtone.training.loop import accelerator_for
+from toys import build_loop, build_model, parameters, records, settings
+
+
+@pytest.fixture(scope="module")
+def together(tiny, tmp_path_factory):
+    """What two processes made of the fits, started by torchrun on the CPU."""
+    out = tmp_path_factory.mktemp("together")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, fits.__file__, str(tiny), str(out)],
+        env={**os.environ, "PYTHONPATH": str(Path(fits.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return out
+
+
+@pytest.mark.parametrize("number", range(len(fits.shared())))
+def test_two_processes_are_one(tiny, tmp_path, together, number):
+    config, rows = fits.shared()[number]
+    model = build_model(tiny).double()
+    loop = build_loop(model, tmp_path, config, rows=records(rows))
+    loop.fit()
+    shared = Run(together / str(number))
+    alone, both = loop.run.history(), shared.history()
+    assert [row["step"] for row in both] == [row["step"] for row in alone]  # one process writes, not two
+    for one, other in zip(both, alone, strict=True):
+        for key in ("loss", "lr", "gradient_norm"):
+            assert one.get(key) == pytest.approx(other.get(key), abs=1e-5)
+        assert one.get("validation") == pytest.approx(other.get("validation"), abs=1e-5)
+    mine = parameters(model)
+    for rank in (0, 1):
+        theirs = torch.load(together / f"{number}.{rank}.pt", weights_only=True)
+        assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) < 1e-5
+
+
+def test_a_checkpoint_of_two_processes_is_not_resumed_by_one(tiny, tmp_path, together):
+    states = together / "0" / "checkpoints" / "last"
+    model = build_model(tiny).double()
+    optimizer = optim.build(model, settings().optim)
+    with pytest.raises(RunError, match="of 2 processes, and now there are 1") as caught:
+        checkpoint.resume(states, model, optimizer, 0, 1)
+    assert "start 2" in caught.value.hint
+    checkpoint.resume(states, model, optimizer, 1, 2)
+
+
+def test_a_checkpoint_of_one_process_is_not_resumed_by_two(tiny, tmp_path):
+    build_loop(build_model(tiny), tmp_path, settings(epochs=1)).fit()
+    model = build_model(tiny)
+    optimizer = optim.build(model, settings().optim)
+    for process in (0, 1):
+        with pytest.raises(RunError, match="of 1 processes, and now there are 2"):
+            checkpoint.resume(tmp_path / "checkpoints" / "last", model, optimizer, process, 2)
+
+
+def test_fewer_processes_than_were_started_is_an_error(monkeypatch):
+    accelerator_for(settings())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="2 processes were started, but 1 take part") as caught:
+        accelerator_for(settings())
+    assert "torchrun" in caught.value.hint
+
+
+def test_a_run_belongs_to_one_process_until_it_ends(tmp_path):
+    folder, ready = tmp_path / "run", tmp_path / "ready"
+    holder = fits.start(fits.hold, folder, ready)
+    try:
+        fits.wait_for(ready.exists)
+        with pytest.raises(RunError, match="another process works in") as caught, Run(folder).lock():
+            pass
+        assert "--name" in caught.value.hint
+    finally:
+        holder.kill()
+        holder.join()
+    with Run(folder).lock():  # a process that was killed holds nothing
+        pass
+
+
+def test_the_processes_of_one_fit_share_its_folder(tmp_path, monkeypatch):
+    with Run(tmp_path).lock():
+        monkeypatch.setenv("RANK", "1")
+        with Run(tmp_path).lock():
+            pass
