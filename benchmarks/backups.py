@@ -64,7 +64,7 @@ def main() -> None:
             Figure(f"{name}.broken", trial.broken, n=trial.unsure, unit="rows"),
             Figure(f"{name}.log_loss_before", trial.log_loss_before, n=trial.unsure, unit="nats"),
             Figure(f"{name}.log_loss_after", trial.log_loss_after, n=trial.unsure, unit="nats"),
-            Figure(f"{name}.kept", float(trial.kept), n=trial.unsure, unit="yes or no"),
+            Figure(f"{name}.kept", float(trial.kept), n=trial.unsure, unit="count"),
         ]
     write_results(options.output, f"python benchmarks/backups.py --run {options.run}", SEED, figures)
     for each in figures:

@@ -93,6 +93,13 @@ def on_edges(system: System) -> list[Figure]:
         Figure("emotion.edges.primary_alone_right", test.only_a, n=len(cases), unit="cases"),
         Figure("emotion.edges.mcnemar_p", test.p, n=len(cases), unit="p"),
     ]
+    words = kinds != "emoji-only"
+    rest = mcnemar_of(alone[words], together[words])
+    figures += [
+        Figure("emotion.edges-with-words.cascade_alone_right", rest.only_b, n=int(words.sum()), unit="cases"),
+        Figure("emotion.edges-with-words.primary_alone_right", rest.only_a, n=int(words.sum()), unit="cases"),
+        Figure("emotion.edges-with-words.mcnemar_p", rest.p, n=int(words.sum()), unit="p"),
+    ]
     for kind in dict.fromkeys(kinds.tolist()):
         figures.append(_share(f"emotion.{kind}.cascade_accuracy", together[kinds == kind]))
         figures.append(_share(f"emotion.{kind}.primary_accuracy", alone[kinds == kind]))

@@ -55,5 +55,6 @@ class MissingExtraError(OvertoneError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Say which of the known words was probably meant, or list them all."""
     choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(choices)}"
+    folded = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean '{folded[close[0]]}'?" if close else f"known: {', '.join(choices)}"

@@ -36,7 +36,9 @@ class Recipe(Config):
     data: DataConfig
     body: EncoderConfig = EncoderConfig()
     adapter: LoraConfig | None = Field(None, description="what is trained in place of the body's own weights")
-    tasks: tuple[TaskConfig, ...] = Field((ClassificationConfig(),), min_length=1, max_length=1)
+    tasks: tuple[TaskConfig, ...] = Field(
+        (ClassificationConfig(),), min_length=1, max_length=1, description="what is predicted"
+    )
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cascade: CascadeConfig | None = Field(

@@ -147,7 +147,7 @@ def test_a_damaged_adapter(saved, how):
     folder, base, _ = saved
     damage(folder, how)
     body = encoder.build(EncoderConfig(weights=str(base)))
-    with pytest.raises(RunError, match="the adapter in .* is damaged") as caught:
+    with pytest.raises(RunError, match=r"the adapter in .* is damaged") as caught:
         adapters.load_merged(body, folder)
     assert caught.value.hint == "train the run again"
 

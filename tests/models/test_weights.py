@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import sys
@@ -43,6 +44,7 @@ def install(root):
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (package / "model" / "config.json").write_text("{}")
+    importlib.invalidate_caches()
     return package / "model"
 
 

@@ -26,6 +26,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*){2,}")
 PACKAGES = ("overtone", "torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn")
 """Packages whose versions a figure may depend on."""
 
+COUNTED = ("count", "rows", "cases", "resamples", "texts")
+"""Units of whole numbers."""
+
 MARKED = re.compile(r"<!-- results:([\w.-]+) -->\n.*?<!-- /results -->", re.DOTALL)
 OPENING, CLOSING = "<!-- results:", "<!-- /results -->"
 
@@ -201,8 +204,10 @@ def update_readme(path: Path, results_dir: Path) -> bool:
 
 def _number(value: float, unit: str) -> str:
     """Three decimals where they say something, none where they do not."""
-    if unit.startswith("count"):
+    if unit in COUNTED:
         return f"{value:,.0f}"
+    if unit == "p" and value < 0.001:
+        return "< 0.001"
     size = abs(value)
     return f"{value:.3f}" if size < 10 else f"{value:,.1f}" if size < 1000 else f"{value:,.0f}"
 

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from pydantic import Field
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -39,7 +40,7 @@ Validate = Callable[[Model], Mapping[str, float]]
 class TrainConfig(Config):
     """How a model is fitted."""
 
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(3, ge=1, description="times that every training row is read, at most")
     batch_size: int = Field(32, ge=1, description="rows a micro-batch, over all processes together")
     accumulation: int = Field(1, ge=1, description="micro-batches an optimiser step")
     precision: Literal["fp32", "bf16"] = Field(
@@ -351,7 +352,9 @@ class Loop:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, disable=not self.accelerator.is_main_process) as bar:
+        silent = not self.accelerator.is_main_process
+        # On standard error, so that what a program reads from standard output stays its own.
+        with Progress(*columns, console=Console(stderr=True), disable=silent) as bar:
             self.bar_task = bar.add_task("starting", total=1)
             yield bar
 

@@ -20,9 +20,9 @@ class OptimConfig(Config):
     lr: float = Field(1e-4, gt=0, description="peak learning rate of the body and its adapters")
     head_lr: float = Field(1e-3, gt=0, description="peak learning rate of the heads")
     layer_decay: float = Field(1.0, gt=0, le=1.0, description="factor on lr for each layer further down")
-    weight_decay: float = Field(0.01, ge=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0, description="share of a matrix taken off at rate 1")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean of their squares")
 
 
 class CosineSchedule(Config):

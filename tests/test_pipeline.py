@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+
+import pytest
+import torch
+import yaml
+
+from overtone import pipeline, recipe
+from overtone.errors import DataError, RunError
+from overtone.inference import classify
+from overtone.models import store
+from overtone.run import Run, read_json
+from overtone.training import loop as loops
+from overtone.training import tasks
+from overtone.training.stopping import InterruptedFitError
+
+FULL = {"adapter": None}
+LORA = {"adapter": {"r": 4, "alpha": 8, "dropout": 0.0}}
+FROZEN = {"adapter": None, "train": {"freeze": {"kind": "backbone"}}}
+
+
+def made(tiny, table, **changes):
+    """A recipe of seconds on a table of texts."""
+    values = {
+        "name": "moods",
+        "data": {
+            "sources": [{"kind": "table", "path": str(table)}],
+            "labels": ["joy", "sadness", "anger"],
+            "split": {"kind": "seeded"},
+        },
+        "body": {"weights": str(tiny), "max_length": 64},
+        "tasks": [{"kind": "classification", "head": {"dropout": 0.0}}],
+        "train": {
+            "epochs": 2,
+            "batch_size": 16,
+            "optim": {"lr": 0.003, "head_lr": 0.01},
+            "schedule": {"kind": "linear", "warmup_steps": 2},
+            "log_every": 1,
+        },
+        "evaluate": {"baselines": ["majority"], "resamples": 100},
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return recipe.parse(values, "test")
+
+
+def train(resolved, run):
+    """What `overtone train` does."""
+    with run.lock():
+        pipeline.begin(resolved, run, overwrite=False)
+        prepared = pipeline.prepare(resolved, run)
+        return prepared, pipeline.train(resolved, prepared, run)
+
+
+@pytest.mark.parametrize("changes", [FULL, LORA, FROZEN], ids=["full", "lora", "frozen"])
+def test_what_a_training_leaves(tiny, table, tmp_path, changes):
+    resolved, run = made(tiny, table, **changes), Run(tmp_path / "run")
+    prepared, fit = train(resolved, run)
+    assert pipeline.finished(run)
+    assert recipe.load(str(run.recipe)) == resolved
+    assert read_json(run.model / "labels.json") == {"labels": ["joy", "sadness", "anger"], "thresholds": None}
+    facts = run.facts()
+    assert facts["fit"] == dataclasses.asdict(fit)
+    assert facts["seed"] == 7
+    assert facts["data"]["rows"] == {
+        name: len(prepared.splits[name]) for name in ("train", "validation", "test")
+    }
+    assert facts["fingerprints"].keys() == {"moods"}
+    assert facts["licence"]["weights"] == "unknown"
+    assert facts["tokens"]["train"] == {"texts": len(prepared.splits.train), "cut": 0}
+    assert 0 < facts["model"]["trainable"] <= facts["model"]["parameters"]
+    assert facts["peak_memory_bytes"] > 50e6
+    steps = [row["step"] for row in run.history() if "loss" in row]
+    assert steps == list(range(1, fit.steps + 1))
+    assert fit.steps == 2 * -(-len(prepared.splits.train) // 16)
+
+    task = resolved.tasks[0]
+    loaded = classify.load(run.model, resolved.body, (task.name, task.head), resolved.data.labels)
+    rows = prepared.splits.validation
+    targets = tasks.encode_targets(rows, "emotion", loaded.labels, multilabel=False)
+    decided = torch.from_numpy(loaded.logits([row.text for row in rows])).argmax(dim=1)
+    best = max(row["validation"]["emotion.macro_f1"] for row in run.history() if "validation" in row)
+    accuracy = float((decided == targets).double().mean())
+    judged = [row["validation"] for row in run.history() if "validation" in row]
+    assert fit.best == best
+    at_best = next(figures for figures in judged if figures["emotion.macro_f1"] == best)
+    assert accuracy == pytest.approx(at_best["emotion.accuracy"], abs=1.5 / len(rows))
+
+
+def test_thresholds_are_tuned_on_the_served_model(tiny, table_multilabel, tmp_path):
+    resolved = made(
+        tiny,
+        table_multilabel,
+        tasks=[{"kind": "multilabel", "head": {"dropout": 0.0}, "loss": {"positive_weights": 0.5}}],
+    )
+    run = Run(tmp_path / "run")
+    _, fit = train(resolved, run)
+    facts = read_json(run.model / "labels.json")
+    assert len(facts["thresholds"]) == 3
+    assert all(0 < limit < 1 for limit in facts["thresholds"])
+    assert 0 < fit.best <= 1
+
+
+def test_the_labels_are_written_last(tiny, table, tmp_path, monkeypatch):
+    """They say that a model is whole, so a disk that fills up before leaves none."""
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+
+    def full(*_):
+        raise RunError("could not write")
+
+    monkeypatch.setattr(store, "save", full)
+    with pytest.raises(RunError):
+        train(resolved, run)
+    assert not pipeline.finished(run)
+    monkeypatch.undo()
+    before = run.history()
+    train(resolved, run)
+    assert pipeline.finished(run)
+    assert run.history() == before  # the fit was over; it was not done again
+
+
+@pytest.mark.parametrize("changes", [LORA, FROZEN], ids=["lora", "frozen"])
+def test_stopped_and_run_again(tiny, table, tmp_path, monkeypatch, changes):
+    resolved = made(tiny, table, **changes)
+    _, whole = train(resolved, Run(tmp_path / "whole"))
+    step = loops.Loop._step
+
+    def interrupted(self, *args):
+        if self.progress.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, *args)
+
+    monkeypatch.setattr(loops.Loop, "_step", interrupted)
+    run = Run(tmp_path / "run")
+    with pytest.raises(InterruptedFitError, match="stopped after step 6"):
+        train(resolved, run)
+    monkeypatch.undo()
+    _, resumed = train(resolved, run)
+    assert resumed.final_loss == whole.final_loss
+    for name in ("heads.safetensors", "labels.json"):
+        assert (run.model / name).read_bytes() == (tmp_path / "whole" / "model" / name).read_bytes()
+
+
+def test_a_folder_of_another_recipe_is_kept(tiny, table, tmp_path):
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+    train(resolved, run)
+    other = made(tiny, table, seed=8)
+    with pytest.raises(RunError, match="holds a run of another recipe") as caught:
+        pipeline.begin(other, run, overwrite=False)
+    assert "--name" in caught.value.hint
+    pipeline.begin(other, run, overwrite=True)
+    assert recipe.load(str(run.recipe)) == other
+    assert not run.model.exists()
+    assert run.history() == []
+
+
+def test_a_finished_run_is_not_run_again(tiny, table, tmp_path):
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+    train(resolved, run)
+    (run.folder / "report.md").write_text("done")
+    with pytest.raises(RunError, match="is finished") as caught:
+        pipeline.begin(resolved, run, overwrite=False)
+    assert "--overwrite" in caught.value.hint
+
+
+def test_a_recipe_that_trained_nothing_yet_may_be_mended(tiny, table, tmp_path):
+    """A wrong path is found after the folder was claimed; the mended recipe takes the same one."""
+    run = Run(tmp_path / "run")
+    wrong = made(tiny, tmp_path / "nothing.jsonl")
+    with pytest.raises(DataError):
+        train(wrong, run)
+    train(made(tiny, table), run)
+    assert pipeline.finished(run)
+
+
+def test_the_seed_is_the_only_one(tiny, table, tmp_path):
+    heads = {}
+    for name, seed in (("one", 7), ("two", 7), ("three", 8)):
+        run = Run(tmp_path / name)
+        train(made(tiny, table, seed=seed, body={"dropout": 0.2}), run)
+        heads[name] = (run.model / "heads.safetensors").read_bytes()
+        torch.manual_seed(123)  # what went before does not matter
+    assert heads["one"] == heads["two"]
+    assert heads["one"] != heads["three"]
+
+
+def test_rows_that_certify_the_cascade_choose_nothing(tiny, table, tmp_path, monkeypatch):
+    resolved = made(tiny, table, cascade={"calibration_share": 0.5})
+    run = Run(tmp_path / "run")
+    judged = []
+    real = pipeline.Validation.__call__
+    monkeypatch.setattr(
+        pipeline.Validation,
+        "__call__",
+        lambda self, model: (judged.append({row.id for row in self.records}), real(self, model))[1],
+    )
+    prepared, _ = train(resolved, run)
+    choose, certify = resolved.held_out(prepared.splits.validation)
+    assert judged[0] == {row.id for row in choose}
+    assert not judged[0] & {row.id for row in certify}
+
+
+def test_a_whole_run(tiny, table, tmp_path):
+    resolved, run = made(tiny, table, **LORA), Run(tmp_path / "run")
+    assert pipeline.run(resolved, run) is run
+    names = {path.name for path in run.folder.iterdir()}
+    assert {"recipe.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation"} <= names
+    assert {"plots", "report.md", "report.html"} <= names
+    assert yaml.safe_load(run.recipe.read_text())["name"] == "moods"
+    scores = [json.loads(line) for line in (run.evaluation / "test.jsonl").read_text().splitlines()]
+    assert len(scores) == 1 + run.facts()["data"]["rows"]["test"]  # the first line says what the rest is
+    with pytest.raises(RunError, match="is finished"):
+        pipeline.run(resolved, run)
+
+
+def test_a_run_is_locked(tiny, table, tmp_path):
+    run = Run(tmp_path / "run")
+    with run.lock(), pytest.raises(RunError, match="another process works in"):
+        pipeline.run(made(tiny, table), Run(run.folder))
