@@ -12,7 +12,7 @@ import overtone
 ROOT = Path(overtone.__file__).parent
 LEVELS = [
     {"errors"},
-    {"config", "scores", "run"},
+    {"cache", "config", "scores", "run"},
     {"data"},
     {"models"},
     {"training"},
@@ -24,7 +24,7 @@ LEVELS = [
     {"proof"},
     {"pipeline"},
     {"doctor"},
-    {"cli"},
+    {"cli", "cli_known"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""
 

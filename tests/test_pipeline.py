@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 
 import pytest
@@ -9,10 +10,10 @@ import torch
 import yaml
 
 from overtone import pipeline, recipe
-from overtone.errors import DataError, RunError
+from overtone.errors import DataError, RunError, WeightsError
 from overtone.inference import classify
 from overtone.models import store
-from overtone.run import Run, read_json
+from overtone.run import Run, read_json, write_json
 from overtone.training import loop as loops
 from overtone.training import tasks
 from overtone.training.stopping import InterruptedFitError
@@ -165,6 +166,113 @@ def test_a_finished_run_is_not_run_again(tiny, table, tmp_path):
     with pytest.raises(RunError, match="is finished") as caught:
         pipeline.begin(resolved, run, overwrite=False)
     assert "--overwrite" in caught.value.hint
+
+
+def changed(table, folder):
+    """The same rows in another order, under the same name."""
+    folder.mkdir(exist_ok=True)
+    copy = folder / table.name
+    copy.write_text("\n".join(sorted(table.read_text().splitlines())) + "\n")
+    return copy
+
+
+def test_changed_data_are_found_before_they_leak(tiny, table, tmp_path):
+    """Other data are divided otherwise, so rows that were trained on would be tested on."""
+    copy = tmp_path / table.name
+    copy.write_bytes(table.read_bytes())
+    resolved, run = made(tiny, copy), Run(tmp_path / "run")
+    train(resolved, run)
+    before = run.facts()
+    changed(copy, tmp_path)
+    for again in (train, pipeline.run):  # to go on; `overtone evaluate` prepares the data in the same way
+        with pytest.raises(RunError, match="the data changed since this run began: moods") as caught:
+            again(resolved, run)
+        assert "--overwrite" in caught.value.hint
+        assert "--name" in caught.value.hint
+    assert run.facts()["fingerprints"] == before["fingerprints"]
+    assert run.facts()["data"] == before["data"]
+    copy.write_bytes(table.read_bytes())
+    pipeline.prepare(resolved, run)
+    changed(copy, tmp_path)
+    with run.lock():
+        pipeline.begin(resolved, run, overwrite=True)
+        pipeline.prepare(resolved, run)
+
+
+def test_data_may_change_while_nothing_is_trained(tiny, table, tmp_path):
+    copy = tmp_path / table.name
+    copy.write_bytes(table.read_bytes())
+    resolved, run = made(tiny, copy), Run(tmp_path / "run")
+    pipeline.begin(resolved, run, overwrite=False)
+    first = pipeline.prepare(resolved, run)
+    changed(copy, tmp_path)
+    assert pipeline.prepare(resolved, run).fingerprints != first.fingerprints
+
+
+def test_a_manifest_without_fingerprints_is_taken_as_it_is(tiny, table, tmp_path):
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+    train(resolved, run)
+    write_json(run.manifest, {k: v for k, v in run.facts().items() if k not in ("fingerprints", "resumed")})
+    pipeline.begin(resolved, run, overwrite=False)
+    pipeline.prepare(resolved, run)
+    assert run.facts()["fingerprints"].keys() == {"moods"}
+    assert len(run.facts()["resumed"]) == 1
+
+
+def test_what_began_a_run_stays_known(tiny, table, tmp_path, monkeypatch):
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+    monkeypatch.setattr("sys.argv", ["/bin/overtone", "run", "moods.yaml"])
+    days = iter(("one", "two", "three", "four"))
+    monkeypatch.setattr(
+        pipeline,
+        "environment",
+        lambda: {
+            "commit": f"c-{(day := next(days))}",
+            "date": day,
+            "hardware": day,
+            "versions": {"torch": day},
+        },
+    )
+    train(resolved, run)
+    monkeypatch.setattr("sys.argv", ["/bin/overtone", "run", str(run.folder)])
+    pipeline.begin(resolved, run, overwrite=False)
+    pipeline.begin(resolved, run, overwrite=False)
+    facts = run.facts()
+    assert facts["command"] == "overtone run moods.yaml"
+    assert (facts["commit"], facts["date"], facts["versions"]) == ("c-one", "one", {"torch": "one"})
+    assert facts["resumed"] == [{"date": "two", "commit": "c-two"}, {"date": "three", "commit": "c-three"}]
+    pipeline.begin(resolved, run, overwrite=True)
+    assert (run.facts()["commit"], run.facts()["resumed"]) == ("c-four", [])
+
+
+def test_weights_are_looked_for_before_anything_is_touched(tiny, table, tmp_path):
+    resolved, run = made(tiny, table), Run(tmp_path / "run")
+    train(resolved, run)
+    lost = made(tiny, table, body={"weights": "minilm-l7"})
+    with pytest.raises(WeightsError, match="no weights are named 'minilm-l7'"):
+        pipeline.begin(lost, run, overwrite=True)
+    assert pipeline.finished(run)
+    fresh = Run(tmp_path / "fresh")
+    with pytest.raises(WeightsError):
+        pipeline.begin(lost, fresh, overwrite=False)
+    assert not fresh.folder.exists()
+
+
+def test_a_trained_run_outlives_the_weights_it_began_from(tiny, table, tmp_path):
+    shutil.copytree(tiny, tmp_path / "weights")
+    resolved, run = made(tmp_path / "weights", table), Run(tmp_path / "run")
+    train(resolved, run)
+    shutil.rmtree(tmp_path / "weights")
+    pipeline.begin(resolved, run, overwrite=False)
+
+
+def test_overwriting_spares_what_is_no_run(tiny, table, tmp_path):
+    run = Run(tmp_path / "documents")
+    run.model.mkdir(parents=True)
+    (run.model / "thesis.tex").write_text("years")
+    with pytest.raises(RunError, match="nothing was deleted"):
+        pipeline.run(made(tiny, table), run, overwrite=True)
+    assert (run.model / "thesis.tex").read_text() == "years"
 
 
 def test_a_recipe_that_trained_nothing_yet_may_be_mended(tiny, table, tmp_path):

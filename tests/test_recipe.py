@@ -168,6 +168,33 @@ def test_a_wrong_value(mine, override, what):
     assert "overtone data schema" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("overrides", "what"),
+    [
+        (["evaluate.metric=acuracy"], "evaluate.metric: no metric 'acuracy': did you mean 'accuracy'?"),
+        (["evaluate.metric=hamming"], "evaluate.metric: 'hamming' is of multi-label tasks alone"),
+        (["train.early_stopping.metric=emotion.macro_f"], "did you mean 'emotion.macro_f1'?"),
+        (["train.early_stopping.metric=emotion.hamming"], "no 'emotion.hamming'"),
+        (["tasks.0.name=topic"], "no 'emotion.macro_f1': did you mean 'topic.macro_f1'?"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_metric_that_the_task_has_not(mine, overrides, what):
+    assert what in refused(mine, *overrides).what
+
+
+def test_a_metric_of_multi_label_tasks(mine):
+    several = ["tasks.0.kind=multilabel", "evaluate.metric=hamming"]
+    loaded = recipe.load(mine, [*several, "train.early_stopping.metric=emotion.hamming"])
+    assert loaded.evaluate.metric == "hamming"
+    assert recipe.load(mine, ["train.early_stopping.metric=loss"]).train.early_stopping.metric == "loss"
+
+
+def test_a_cascade_is_for_one_label(mine):
+    error = refused(mine, "tasks.0.kind=multilabel", "cascade={}")
+    assert "set cascade=null for a multi-label task" in error.what
+
+
 def test_every_mistake_is_told_at_once(mine):
     error = refused(mine, "train.epochs=0", "adapter.rank=3", "seed=x")
     assert error.what.count("\n") == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from overtone.errors import RunError
-from overtone.run import Run, finite, read_json, write_atomic, write_json, writes
+from overtone.run import PARTS, Run, finite, read_json, write_atomic, write_json, writes
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -136,12 +136,56 @@ def test_one_at_a_time(tmp_path):
 def test_clear_keeps_the_lock(tmp_path):
     run = Run(tmp_path)
     with run.lock():
+        run.note(recipe="mine")
         write_atomic(run.checkpoints / "last" / "state.json", "{}")
         run.log({"step": 1})
         run.clear()
         assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
         with pytest.raises(RunError), Run(tmp_path).lock():
             pass
+
+
+def test_clear_takes_what_a_run_is_made_of_and_nothing_else(tmp_path):
+    run = Run(tmp_path)
+    run.note(recipe="mine")
+    for name in PARTS:
+        if "." in name:
+            (tmp_path / name).touch()
+        else:
+            write_atomic(tmp_path / name / "inside", "x")
+    write_atomic(tmp_path / "notes.txt", "mine")
+    write_atomic(tmp_path / "photos" / "one.jpg", "mine")
+    run.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "photos"}
+    assert (tmp_path / "photos" / "one.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "manifest", [None, "", "[]", '{"manifest_version": 3, "name": "an extension of a browser"}']
+)
+def test_clear_refuses_a_folder_that_is_no_run(tmp_path, manifest):
+    write_atomic(tmp_path / "model" / "thesis.tex", "years")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(RunError, match=r"not a run's: nothing was deleted") as caught:
+        Run(tmp_path).clear()
+    assert "--name" in caught.value.hint
+    assert (tmp_path / "model" / "thesis.tex").read_text() == "years"
+
+
+def test_clear_does_not_follow_links(tmp_path):
+    write_atomic(tmp_path / "elsewhere" / "precious", "x")
+    run = Run(tmp_path / "run")
+    run.note(recipe="mine")
+    run.model.symlink_to(tmp_path / "elsewhere")
+    run.clear()
+    assert not run.model.is_symlink()
+    assert (tmp_path / "elsewhere" / "precious").read_text() == "x"
+
+
+def test_clear_of_an_empty_folder(tmp_path):
+    Run(tmp_path).clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(None, True), ("0", True), ("1", False), ("7", False)])

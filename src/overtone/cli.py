@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from rich.text import Text
 
-from overtone.errors import DataError, OvertoneError, UsageError
+from overtone.apps.catalogue import Json, data_app, err, out, weights_app
+from overtone.errors import OvertoneError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from overtone.inference.decisions import DecisionLog
+    from overtone.inference.decisions import Decision
+    from overtone.recipe import Recipe
+    from overtone.run import Run
     from overtone.system import System
 
 app = typer.Typer(
@@ -28,35 +27,59 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(
-    help="Data sets: what is known, what is at hand, how recipes are written.", no_args_is_help=True
-)
-weights_app = typer.Typer(help="Pretrained weights: what is known and what is at hand.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
-CHUNK = 512
-"""Texts that are read, classified and written at a time."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell has it."""
 
 Name = Annotated[str | None, typer.Option("--name", help="The run's folder name, if not the recipe's name.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A change to the recipe: train.epochs=5.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start over, and delete the old run.")]
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
         app()
     except OvertoneError as error:
-        err.print("[bold red]error[/]", end=" ")
-        err.print(error.what, markup=False, highlight=False)
+        _say_error(error.what)
         if error.hint:
-            err.print(f"  → {error.hint}", markup=False, highlight=False, style="cyan")
+            err.print(Text(f"  → {error.hint}", style="cyan"))
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except SystemExit as end:  # typer makes one of Ctrl-C, and says nothing
+        if end.code == INTERRUPTED:
+            err.print("stopped")
+        raise
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        _say_error(place + (error.strerror or str(error).partition("\n")[0]))
+        sys.exit(1)
+
+
+def _say_error(what: str) -> None:
+    err.print(Text.assemble(("error ", "bold red"), what))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"overtone {version('overtone')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def overtone(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Adapt small language models to people, prove that it helped, and serve the result."""
 
 
 @app.command()
@@ -70,14 +93,20 @@ def run(
     """Do all of it: data, model, fit, evaluation, report. A run that was stopped goes on where it stood."""
     from overtone import pipeline
     from overtone import recipe as recipes
+    from overtone.apps import screen
+    from overtone.apps.words import is_run
     from overtone.run import Run
 
-    going_on = (Path(recipe) / "recipe.yaml").exists()
+    going_on = is_run(recipe)
+    if going_on and name is not None:
+        raise UsageError(
+            f"{recipe} is a run's folder and has its name", hint="leave --name out, or give a recipe"
+        )
     resolved = recipes.load(str(Path(recipe) / "recipe.yaml") if going_on else recipe, set_ or [])
-    folder = Run(Path(recipe) if going_on else runs / (name or resolved.name))
-    err.print(f"reads recipe [bold]{resolved.name}[/]: {resolved.description}", highlight=False)
+    folder = Run(Path(recipe)) if going_on else _place(resolved, runs, name)
+    _say_recipe(resolved)
     pipeline.run(resolved, folder, overwrite=overwrite)
-    _show_report(folder.folder)
+    screen.report(folder.folder, out, err)
 
 
 @app.command()
@@ -91,16 +120,35 @@ def train(
     """Fit the model alone; `overtone run RUNS/NAME` evaluates it afterwards."""
     from overtone import pipeline
     from overtone import recipe as recipes
-    from overtone.run import Run
 
     resolved = recipes.load(recipe, set_ or [])
-    folder = Run(runs / (name or resolved.name))
-    err.print(f"reads recipe [bold]{resolved.name}[/]: {resolved.description}", highlight=False)
+    folder = _place(resolved, runs, name)
+    _say_recipe(resolved)
     with folder.lock():
         pipeline.begin(resolved, folder, overwrite=overwrite)
-        if not pipeline.finished(folder):
-            pipeline.train(resolved, pipeline.prepare(resolved, folder), folder)
-    err.print(f"wrote {folder.model}", highlight=False)
+        if pipeline.finished(folder):
+            err.print(Text(f"{folder.model} is trained already; --overwrite trains it again"))
+            return
+        pipeline.train(resolved, pipeline.prepare(resolved, folder), folder)
+    err.print(Text(f"wrote {folder.model}"))
+
+
+def _place(recipe: Recipe, runs: Path, name: str | None) -> Run:
+    """The folder of a run of this recipe."""
+    from overtone.recipe import Recipe
+    from overtone.run import Run
+
+    pattern = Recipe.model_json_schema()["properties"]["name"]["pattern"]
+    if name is not None and not re.fullmatch(pattern, name):
+        raise UsageError(
+            f"--name {name}: not a run's name",
+            hint="small letters, digits, '.', '_', '-', and a letter or digit first; --runs names the place",
+        )
+    return Run(runs / (name or recipe.name))
+
+
+def _say_recipe(recipe: Recipe) -> None:
+    err.print(Text.assemble("reads recipe ", (recipe.name, "bold"), f": {recipe.description}"))
 
 
 @app.command()
@@ -111,18 +159,22 @@ def evaluate(
     """Evaluate a trained run again and rewrite its report."""
     from overtone import pipeline, proof
     from overtone import recipe as recipes
+    from overtone.apps import screen
     from overtone.run import Run, read_json
 
-    folder = _trained(run_folder)
-    resolved = recipes.load(str(folder / "recipe.yaml"))
-    err.print(f"reads {folder}", highlight=False)
-    place = Run(folder)
+    place = Run(run_folder)
+    if not pipeline.finished(place):
+        raise UsageError(
+            f"{run_folder} is not a trained run", hint="train one with: overtone run emotion-mini"
+        )
+    resolved = recipes.load(str(place.recipe))
+    err.print(Text(f"reads {run_folder}"))
     with place.lock():
         proof.prove(resolved, pipeline.prepare(resolved, place), place)
     if json_:
-        print(json.dumps(read_json(place.evaluation / "test.summary.json"), indent=2))  # noqa: T201
+        print(screen.as_json(read_json(place.evaluation / "test.summary.json")))  # noqa: T201
     else:
-        _show_report(folder)
+        screen.report(run_folder, out, err)
 
 
 @app.command()
@@ -134,7 +186,7 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Compare two runs on the same test rows: paired bootstrap, McNemar, and the rows that flipped."""
-    from overtone.errors import did_you_mean
+    from overtone.apps import screen
     from overtone.evaluation.compare import flips, load_predictions, mcnemar, paired
     from overtone.scores import METRICS
 
@@ -142,36 +194,18 @@ def compare(
         raise UsageError(f"no metric '{metric}'", hint=did_you_mean(metric, METRICS))
     files = [path / "evaluation" / "test.jsonl" if path.is_dir() else path for path in (a, b)]
     first, second = (load_predictions(file) for file in files)
-    difference = paired(METRICS[metric], first, second, seed=seed)
-    test, flipped = mcnemar(first, second), flips(first, second)
-    fixed = sum(flip.fixed for flip in flipped)
+    found = screen.Comparison(
+        metric,
+        (str(a), str(b)),
+        (METRICS[metric].function(first), METRICS[metric].function(second)),
+        paired(METRICS[metric], first, second, seed=seed),
+        mcnemar(first, second),
+        flips(first, second),
+    )
     if json_:
-        print(  # noqa: T201
-            json.dumps(
-                {
-                    "metric": metric,
-                    "a": METRICS[metric].function(first),
-                    "b": METRICS[metric].function(second),
-                    "difference": [difference.value, difference.low, difference.high],
-                    "mcnemar": {"only_a": test.only_a, "only_b": test.only_b, "p": test.p},
-                    "fixed": fixed,
-                    "broken": len(flipped) - fixed,
-                },
-                indent=2,
-            )
-        )
-        return
-    out.print(f"{metric}: {METRICS[metric].function(first):.4f} → {METRICS[metric].function(second):.4f}")
-    out.print(
-        f"difference {difference.value:+.4f}, 95% interval {difference.low:+.4f} to {difference.high:+.4f}"
-    )
-    out.print(f"right in only one: a {test.only_a}, b {test.only_b}; McNemar p = {test.p:.2g}")
-    table = Table(
-        "row", "gold", "a", "b", title=f"flips: {fixed} fixed, {len(flipped) - fixed} broken (first 20)"
-    )
-    for flip in flipped[:20]:
-        table.add_row(flip.id, flip.gold, flip.a, flip.b, style="green" if flip.fixed else "red")
-    out.print(table)
+        print(screen.as_json(found.as_dict()))  # noqa: T201
+    else:
+        found.show(out)
 
 
 @app.command()
@@ -196,156 +230,98 @@ def classify(
 
     Without a RUN, the classifier that ships with the package answers.
     """
-    from overtone.apps import prompt
+    from overtone.apps import prompt, stream
+    from overtone.apps.words import run_and_texts
     from overtone.inference.decisions import DecisionLog
-    from overtone.system import load
 
-    texts = list(words or [])
-    folder = Path(texts.pop(0)) if texts and (Path(texts[0]) / "recipe.yaml").exists() else None
-    system = load(folder)
-    steps = {"backup": backup, "sarcasm": sarcasm, "ask": ask}
+    folder, texts = run_and_texts(words or [])
+    if texts and file is not None:
+        raise UsageError("texts and --file are two sources", hint="give one of them")
+    if log_text and log is None:
+        raise UsageError("--log-text needs --log", hint="name the log's file: --log decisions.jsonl")
+    asking = not texts and file is None and output is None and not json_ and sys.stdin.isatty()
+    source = None if file is None or str(file) == "-" else file
+    stream.check_apart(source, output, log)
+    total = len(texts) if texts else stream.count(source)
+    system = _load(folder)
     journal = DecisionLog(log, with_text=log_text) if log else None
-    if not texts and file is None and sys.stdin.isatty():
-        prompt.converse(
-            lambda asked: system.classify(asked, **steps), out, journal, Path("overtone-stats.png")
-        )
-        return
-    if texts and not json_ and output is None:
-        decisions = system.classify(texts, **steps)
+
+    def decide(asked: list[str]) -> list[Decision]:
+        return system.classify(asked, backup=backup, sarcasm=sarcasm, ask=ask)
+
+    if asking:
+        prompt.converse(decide, out, journal, Path("overtone-stats.png"))
+    elif texts and not json_ and output is None:
+        decisions = decide(texts)
         for text, decision in zip(texts, decisions, strict=True):
             prompt.show(out, decision, text)
         if journal:
             journal.add(texts, decisions)
-        return
-    source = iter(texts) if texts else _lines(file)
-    _classify_stream(system, source, output, journal, steps)
-
-
-def _classify_stream(
-    system: System,
-    texts: Iterator[str],
-    output: Path | None,
-    journal: DecisionLog | None,
-    steps: dict[str, bool],
-) -> None:
-    """Texts in, one JSON line a decision out, in order, a chunk at a time."""
-    target = output.open("w", encoding="utf-8") if output else sys.stdout
-    done = 0
-    try:
-        with Progress(console=err, transient=True) as bar:
-            task = bar.add_task("classifying", total=None)
-            while chunk := list(islice(texts, CHUNK)):
-                decisions = system.classify(chunk, **steps)
-                for text, decision in zip(chunk, decisions, strict=True):
-                    target.write(json.dumps({"text": text, **asdict(decision)}, ensure_ascii=False) + "\n")
-                if journal:
-                    journal.add(chunk, decisions)
-                done += len(chunk)
-                bar.update(task, completed=done, description=f"classified {done}")
-            target.flush()
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away, as `head` does; there is nobody left to tell
-    finally:
+    else:
+        waiting = iter(texts) if texts else stream.texts(source)
+        done = stream.classify(decide, waiting, output, err, total=total, journal=journal)
         if output:
-            target.close()
-    if output:
-        err.print(f"wrote {done} decisions to {output}", highlight=False)
+            err.print(Text(f"wrote {done} decisions to {output}"))
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """The texts of a file or of standard input; JSONL rows by their 'text'."""
-    from overtone.data.files import lines
+def _load(folder: Path | None) -> System:
+    """The run, or the classifier that ships with the package, and a word on what it may be used for."""
+    from overtone import system
 
-    if file is None or str(file) == "-":
-        yield from (line.rstrip("\n") for line in sys.stdin)
-        return
-    if not file.is_file():
-        raise DataError(f"{file} is not a file", hint="--file - reads standard input")
-    for number, line in lines(file):
-        if file.suffix != ".jsonl":
-            yield line
-            continue
-        try:
-            yield str(json.loads(line)["text"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{file}, line {number}: not a JSON object with a 'text'") from error
+    loaded = system.load(folder)
+    err.print(Text(f"reads {folder or 'the classifier that ships with the package'}"))
+    licence = loaded.licence
+    if licence["commercial"] is not True:
+        allowed = "not" if licence["commercial"] is False else "not known to be"
+        terms = f"data: {licence['data']}; weights: {licence['weights']}"
+        err.print(Text(f"{allowed} for commercial use ({terms})", style="yellow"))
+    return loaded
 
 
 @app.command()
 def doctor(json_: Json = False) -> None:
     """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
     from overtone import doctor as examination
+    from overtone.apps import screen
 
-    findings = examination.examine(err)
+    found = examination.examine(err)
     if json_:
-        print(json.dumps(findings, indent=2))  # noqa: T201
-        return
-    table = Table("what", "found", show_header=False, box=None)
-    for what, found in findings.items():
-        table.add_row(f"[bold]{what}[/]", found if isinstance(found, str) else json.dumps(found))
-    out.print(table)
-
-
-@data_app.command("list")
-def data_list(json_: Json = False) -> None:
-    """Every data set that is known, its licence, and whether it is at hand."""
-    from overtone.data.fetch import catalogue, locate
-
-    rows = []
-    for name, source in catalogue().items():
-        try:
-            where = str(locate(source.card))
-        except DataError:
-            where = ""
-        rows.append({"name": name, "title": source.card.title, "licence": source.card.licence, "at": where})
-    _print_rows(rows, json_=json_)
+        print(screen.as_json(found))  # noqa: T201
+    else:
+        screen.findings(out, found)
 
 
 @data_app.command("show")
 def data_show(
     name: Annotated[str, typer.Argument(help="A data set's name, or a recipe's to see its splits.")],
-    rows: Annotated[int, typer.Option(help="How many rows to show.")] = 5,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 5,
+    as_recipe: Annotated[
+        bool, typer.Option("--recipe", help="The recipe, if a data set has the name.")
+    ] = False,
+    set_: Sets = None,
 ) -> None:
     """A data set's card and first rows, or a recipe's splits, leaks and licence."""
     from overtone import recipe as recipes
+    from overtone.apps import screen
     from overtone.data import split
     from overtone.data.fetch import catalogue, locate
-    from overtone.errors import did_you_mean
 
     known = catalogue()
-    if (name in recipes.shipped() and name not in known) or Path(name).is_file():
-        resolved = recipes.load(name)
-        prepared = split.prepare(resolved.data, resolved.seed)
-        out.print_json(data={k: v for k, v in prepared.report.as_dict().items() if k != "leaks"})
-        out.print(f"{len(prepared.report.leaks)} leaks between splits")
+    is_recipe = name not in known and (name in recipes.shipped() or Path(name).is_file())
+    if as_recipe or is_recipe:
+        resolved = recipes.load(name, set_ or [])
+        report = split.prepare(resolved.data, resolved.seed).report
+        out.print_json(data={key: value for key, value in report.as_dict().items() if key != "leaks"})
+        out.print(f"{len(report.leaks)} leaks between splits")
         return
     if name not in known:
-        raise UsageError(f"no data set '{name}'", hint=did_you_mean(name, known))
-    card = known[name].card
-    for key in ("title", "licence", "url", "citation", "sizes", "notes"):
-        out.print(f"[bold]{key}[/] {getattr(card, key)}", highlight=False)
-    table = Table("id", "split", "targets", "text")
-    for record in islice(known[name].records(locate(card)), rows):
-        table.add_row(record.id, record.split or "", str(dict(record.targets)), record.text)
-    out.print(table)
-
-
-@data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(help="A data set's name.")]) -> None:
-    """Download a data set from its source and check its hash."""
-    from overtone.data.fetch import catalogue, fetch
-    from overtone.errors import did_you_mean
-
-    known = catalogue()
-    if name not in known:
-        raise UsageError(f"no data set '{name}'", hint=did_you_mean(name, known))
-    with Progress(console=err) as bar:
-        task = bar.add_task(name, total=None)
-        folder = fetch(
-            known[name].card,
-            lambda part, done, total: bar.update(task, description=part, completed=done, total=total),
+        raise UsageError(
+            f"no data set or recipe '{name}'", hint=did_you_mean(name, {*known, *recipes.shipped()})
         )
-    err.print(f"'{name}' is in {folder}", highlight=False)
+    if set_:
+        raise UsageError("--set changes a recipe", hint=f"overtone data show --recipe {name}")
+    card = known[name].card
+    screen.data_set(out, card, known[name].records(locate(card)), rows)
 
 
 @data_app.command("schema")
@@ -356,76 +332,15 @@ def data_schema() -> None:
     print(json.dumps(Recipe.model_json_schema(), indent=2))  # noqa: T201
 
 
-@weights_app.command("list")
-def weights_list(json_: Json = False) -> None:
-    """Every set of weights that is known, and whether it is at hand."""
-    from overtone.models import weights
-
-    rows = [
-        {
-            "name": known.name,
-            "hub": known.hub,
-            "package": known.package or "",
-            "licence": known.licence,
-            "millions": known.parameters,
-            "at": str(weights.find(known.name) or ""),
-        }
-        for known in weights.CATALOGUE.values()
-    ]
-    _print_rows(rows, json_=json_)
-
-
-@weights_app.command("fetch")
-def weights_fetch(name: Annotated[str, typer.Argument(help="A name from `overtone weights list`.")]) -> None:
-    """Get weights from the hub, unless they are at hand."""
-    from overtone.models import weights
-
-    err.print(f"'{name}' is in {weights.fetch(name)}", highlight=False)
-
-
 @app.command()
 def recipes() -> None:
     """The recipes that come with the package."""
     from overtone import recipe
+    from overtone.apps import screen
 
-    _print_rows(
-        [{"name": name, "description": recipe.load(name).description} for name in recipe.shipped()],
-        json_=False,
+    screen.rows(
+        out, [{"name": name, "description": recipe.load(name).description} for name in recipe.shipped()]
     )
-
-
-def _print_rows(rows: list[dict[str, Any]], *, json_: bool) -> None:
-    if json_:
-        print(json.dumps(rows, indent=2))  # noqa: T201
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    out.print(table)
-
-
-def _trained(folder: Path) -> Path:
-    if not (folder / "model" / "labels.json").exists():
-        raise UsageError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
-    return folder
-
-
-def _show_report(folder: Path) -> None:
-    """The report in the terminal, and how to go on."""
-    from rich.markdown import Markdown
-
-    from overtone.run import Run
-
-    text = (folder / "report.md").read_text(encoding="utf-8")
-    if out.is_terminal:
-        out.print(Markdown(text))
-    else:
-        print(text)  # noqa: T201
-    left_out = (Run(folder).facts().get("cascade") or {}).get("left_out")
-    if left_out:
-        err.print(f"no cascade: {left_out}", style="yellow", markup=False, highlight=False)
-    out.print(f"\nwrote {folder / 'report.html'} (open it in a browser)", highlight=False)
-    out.print(f'try:  overtone classify {folder} "I finally did it!"', highlight=False)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,10 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
 
     Raises:
         RunError: another recipe's run, or a finished one, stands there.
+        WeightsError: there is something to train, and the weights to start from are not at hand.
     """
+    if overwrite or not finished(run):
+        weights.resolve(recipe.body.weights)
     if writes():
         _claim(recipe, run, overwrite=overwrite)
     PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
@@ -63,7 +66,8 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
 def _claim(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
     if overwrite:
         run.clear()
-    elif run.recipe.exists() and (run.checkpoints.exists() or run.model.exists()):
+    goes_on = run.recipe.exists() and _trained_on(run)
+    if goes_on:
         if recipes.load(str(run.recipe)) != recipe:
             raise RunError(
                 f"{run.folder} holds a run of another recipe",
@@ -74,13 +78,18 @@ def _claim(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
                 f"{run.folder} is finished",
                 hint=f"read {run.folder / 'report.md'}, or run again with --overwrite",
             )
+    now, before = environment(), run.facts() if run.manifest.exists() else {}
+    if goes_on and "commit" in before:  # what began the run stays known
+        again = {"date": now["date"], "commit": now["commit"]}
+        run.note(resumed=[*before.get("resumed", []), again])
+    else:
+        run.note(recipe=recipe.name, command=_command(recipe), seed=recipe.seed, resumed=[], **now)
     write_atomic(run.recipe, recipe.to_yaml())
-    run.note(
-        recipe=recipe.name,
-        command=_command(recipe),
-        seed=recipe.seed,
-        **environment(),
-    )
+
+
+def _trained_on(run: Run) -> bool:
+    """Whether something of the run is trained already."""
+    return run.checkpoints.exists() or run.model.exists()
 
 
 def _command(recipe: Recipe) -> str:
@@ -95,22 +104,40 @@ def finished(run: Run) -> bool:
 
 
 def prepare(recipe: Recipe, run: Run) -> Prepared:
-    """Read, divide and check the data, and note it in the manifest."""
+    """Read, divide and check the data, and note it in the manifest.
+
+    Raises:
+        DataError: see ``split.prepare``.
+        RunError: something is trained already, and on other data: its rows may be among the new test rows.
+    """
     begun = time.perf_counter()
     prepared = split.prepare(recipe.data, recipe.seed)
+    _refuse_other_data(prepared, run)
     if not writes():
         return prepared
     run.note(
         data=prepared.report.as_dict(),
         fingerprints=prepared.fingerprints,
-        licence={
-            "data": prepared.report.licence,
-            "weights": weights.licence(recipe.body.weights),
-            "commercial": prepared.report.commercial,
-        },
+        licence=proof.licence(recipe, prepared.cards),
         prepare_seconds=round(time.perf_counter() - begun, 1),
     )
     return prepared
+
+
+def _refuse_other_data(prepared: Prepared, run: Run) -> None:
+    if not (_trained_on(run) and run.manifest.exists()):
+        return
+    before = run.facts().get("fingerprints", {})
+    changed = [
+        name
+        for name, found in prepared.fingerprints.items()
+        if before and before.get(name, {}).get("files") != found["files"]
+    ]
+    if changed:
+        raise RunError(
+            f"the data changed since this run began: {', '.join(changed)}",
+            hint="put the old files back, or train again with --overwrite or under another --name",
+        )
 
 
 @dataclass(frozen=True)

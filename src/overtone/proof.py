@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from overtone.data.fetch import locate
+from overtone.data.fetch import fingerprint, locate, verify
 from overtone.data.partition import carve
 from overtone.data.records import Card, Record
 from overtone.data.sources import overtone_emotions, sarcasm_headlines
-from overtone.data.split import Prepared, most_restrictive
+from overtone.data.split import Prepared, allowed, most_restrictive
 from overtone.errors import DataError
 from overtone.evaluation import baselines, findings, report
 from overtone.evaluation.baselines import Setting
@@ -23,9 +24,9 @@ from overtone.inference import cascade_scores
 from overtone.inference.backup import Backup, PrototypeBackup, TfidfBackup
 from overtone.inference.calibrate import softmax
 from overtone.inference.cascade import Cascade
-from overtone.inference.cascade_fit import FitReport, Rows, fit_cascade
+from overtone.inference.cascade_fit import FitReport, Rows, TooFewRowsError, fit_cascade
 from overtone.inference.classify import Classifier, FrozenEncoder
-from overtone.inference.sarcasm import SarcasmDetector
+from overtone.inference.sarcasm import SarcasmDetector, SarcasmScores
 from overtone.models import weights
 from overtone.models.tfidf import TfidfClassifier
 from overtone.recipe import Recipe
@@ -56,16 +57,17 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
         baselines=others,
         standings=standings(model, others, metrics, seed=recipe.seed, resamples=recipe.evaluate.resamples),
         texts={record.id: record.text for record in records},
+        resamples=recipe.evaluate.resamples,
     )
     write_json(run.evaluation / "standings.json", [asdict(each) for each in evidence.standings])
     cascade, edges = None, None
     if recipe.cascade is not None:
         try:
-            healed, found = heal(recipe, prepared, (classifier, encoder), run)
-        except DataError as error:  # too few rows to certify anything; the model itself is none the worse
+            healed, found, heard = heal(recipe, prepared, (classifier, encoder), run)
+        except TooFewRowsError as error:
             run.note(cascade={"left_out": str(error)})
         else:
-            cascade = _cascade_section(recipe, healed, found, records)
+            cascade = _cascade_section(recipe, healed, (found, heard), records)
             edges = _edge_section(classifier, healed)
     facts = run.facts()
     report.write(
@@ -122,9 +124,20 @@ def classes(recipe: Recipe, records: Sequence[Record]) -> Ints:
     return targets.numpy().astype(np.int64)
 
 
+def licence(recipe: Recipe, cards: Sequence[Card]) -> dict[str, Any]:
+    """What a model of this recipe and these data sets may be used for, as the manifest has it."""
+    data, commercial = most_restrictive(cards)
+    own = weights.licence(recipe.body.weights)  # the catalogue holds none that forbids commercial use
+    return {
+        "data": data,
+        "weights": own,
+        "commercial": allowed([commercial, None if own == "unknown" else True]),
+    }
+
+
 def heal(
     recipe: Recipe, prepared: Prepared, models: tuple[Classifier, FrozenEncoder], run: Run
-) -> tuple[Cascade, FitReport]:
+) -> tuple[Cascade, FitReport, Sarcasm | None]:
     """Fit the cascade around a trained classifier, write it, and note what it found and its licence.
 
     Args:
@@ -132,31 +145,35 @@ def heal(
         prepared: its data.
         models: the trained classifier, and the encoder that it started from.
         run: where the cascade is written.
+
+    Returns:
+        The cascade, what its fit found, and the sarcasm detector that it could choose, if it was to have one.
+
+    Raises:
+        TooFewRowsError: the validation rows are too few.
+        DataError: the headlines are not what their card says.
     """
     classifier, encoder = models
     assert recipe.cascade is not None
     choose, certify = recipe.held_out(prepared.splits.validation)
-    sarcasm, cards = _sarcasm(recipe)
+    heard = _sarcasm(recipe)
     cascade, found = fit_cascade(
         classifier,
         candidates(recipe, prepared.splits.train, encoder),
-        sarcasm,
+        None if heard is None else heard.detector,
         Rows([row.text for row in choose], classes(recipe, choose)),
         Rows([row.text for row in certify], classes(recipe, certify)),
         recipe.cascade,
     )
     cascade.save(run.model / "cascade")
-    kept = cards if cascade.sarcasm is not None else []
-    licence, commercial = most_restrictive([*prepared.cards, *kept])
+    kept = [] if cascade.sarcasm is None else [sarcasm_headlines.CARD]
     run.note(
         cascade=asdict(found),
-        licence={
-            "data": licence,
-            "weights": weights.licence(recipe.body.weights),
-            "commercial": commercial,
-        },
+        sarcasm=None if heard is None else heard.told,
+        licence=licence(recipe, [*prepared.cards, *kept]),
+        fingerprints={**prepared.fingerprints, **{card.name: fingerprint(card) for card in kept}},
     )
-    return cascade, found
+    return cascade, found, heard
 
 
 def candidates(recipe: Recipe, train: Sequence[Record], encoder: FrozenEncoder) -> list[Backup]:
@@ -184,25 +201,49 @@ def candidates(recipe: Recipe, train: Sequence[Record], encoder: FrozenEncoder) 
     return found
 
 
-def _sarcasm(recipe: Recipe) -> tuple[SarcasmDetector | None, list[Card]]:
-    """The sarcasm detector, where it is wanted and its headlines are at hand."""
+@dataclass(frozen=True, slots=True)
+class Sarcasm:
+    """A sarcasm detector that a cascade may keep, or nothing where its headlines are not at hand.
+
+    Args:
+        detector: the detector.
+        scores: how it does on held-out headlines.
+    """
+
+    detector: SarcasmDetector | None = None
+    scores: SarcasmScores | None = None
+
+    @property
+    def told(self) -> str:
+        """What the manifest and the report say of it."""
+        if self.scores is None:
+            return f"not tried: the data set {sarcasm_headlines.CARD.name} is not here"
+        return (
+            f"on {self.scores.n:,} held-out headlines accuracy {self.scores.accuracy:.3f} "
+            f"(the commoner answer {self.scores.majority:.3f}), ROC AUC {self.scores.auc:.3f}"
+        )
+
+
+def _sarcasm(recipe: Recipe) -> Sarcasm | None:
+    """The sarcasm detector, where it is wanted; empty where its headlines are not at hand."""
     card = sarcasm_headlines.CARD
     if recipe.cascade is None or not recipe.cascade.sarcasm:
-        return None, []
+        return None
     try:
         folder = locate(card)
     except DataError:
-        return None, []
+        return Sarcasm()
+    verify(card, folder)
     rows = list(sarcasm_headlines.records(folder))
     marks = np.array([row.targets["sarcasm"] == "sarcastic" for row in rows])
-    detector, _ = SarcasmDetector.fit([row.text for row in rows], marks, seed=recipe.seed)
-    return detector, [card]
+    return Sarcasm(*SarcasmDetector.fit([row.text for row in rows], marks, seed=recipe.seed))
 
 
 def _cascade_section(
-    recipe: Recipe, cascade: Cascade, found: FitReport, records: Sequence[Record]
+    recipe: Recipe, cascade: Cascade, fitted: tuple[FitReport, Sarcasm | None], records: Sequence[Record]
 ) -> findings.Cascade:
     """What the cascade did on the test rows, written out."""
+    found, heard = fitted
     scores = cascade_scores.evaluate(cascade, [row.text for row in records], classes(recipe, records))
     figures = {
         "accuracy with nothing asked": f"{scores.accuracy:.3f} (primary alone {scores.primary_accuracy:.3f})",
@@ -211,6 +252,8 @@ def _cascade_section(
         "AURC": f"{scores.aurc:.4f} (primary alone, not calibrated: {scores.primary_aurc:.4f})",
         "temperature": f"{found.fitted.temperature:.2f}",
     }
+    if heard is not None:
+        figures["sarcasm detector"] = heard.told
     for trial in found.trials:
         verdict = "kept" if trial.kept else "switched off"
         figures[f"{trial.step}, on the rows that fit"] = (

@@ -21,6 +21,7 @@ from overtone.evaluation.config import EvaluateConfig
 from overtone.inference.cascade import CascadeConfig
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
+from overtone.scores import METRICS
 from overtone.training.loop import TrainConfig
 from overtone.training.tasks import ClassificationConfig, TaskConfig
 
@@ -49,6 +50,24 @@ class Recipe(Config):
     def _adapter_is_trained(self) -> Recipe:
         if self.adapter is not None and self.train.freeze.kind == "backbone":
             raise ValueError("train.freeze.kind=backbone would freeze the adapter too; set adapter=null")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_apply(self) -> Recipe:
+        multilabel = any(task.kind == "multilabel" for task in self.tasks)
+        apply = [name for name in METRICS if multilabel or name != "hamming"]
+        if self.evaluate.metric not in apply:
+            raise ValueError(f"evaluate.metric: '{self.evaluate.metric}' is of multi-label tasks alone")
+        known = ["loss", *(f"{task.name}.{name}" for task in self.tasks for name in apply)]
+        stop = self.train.early_stopping.metric
+        if stop not in known:
+            raise ValueError(f"train.early_stopping.metric: no '{stop}': {did_you_mean(stop, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_has_one_label(self) -> Recipe:
+        if self.cascade is not None and any(task.kind == "multilabel" for task in self.tasks):
+            raise ValueError("a cascade decides on one label a text; set cascade=null for a multi-label task")
         return self
 
     def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

@@ -74,6 +74,20 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
         raise RunError(f"{path} is damaged: {error}", hint="delete it and run again") from error
 
 
+PARTS = (
+    "recipe.yaml",
+    "metrics.jsonl",
+    "checkpoints",
+    "model",
+    "evaluation",
+    "plots",
+    "tensorboard",
+    "report.md",
+    "report.html",
+)
+"""What a run's folder holds beside its manifest."""
+
+
 def writes() -> bool:
     """Whether this process writes to the run's folder: of those that torchrun starts, the first alone."""
     return int(os.environ.get("RANK", "0")) == 0
@@ -164,11 +178,33 @@ class Run:
         write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
     def clear(self) -> None:
-        """Remove everything that an earlier run left, except the lock."""
-        for path in self.folder.iterdir():
-            if path.name == ".lock":
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        """Remove what an earlier run is made of, and nothing else that stands in the folder.
+
+        Raises:
+            RunError: the folder holds something, and no manifest of a run; or a file cannot be removed.
+        """
+        if not any(path.name != ".lock" for path in self.folder.iterdir()):
+            return
+        if not self._is_a_run():
+            raise RunError(
+                f"{self.folder} holds files, and they are not a run's: nothing was deleted",
+                hint="choose another folder with --runs or --name, or empty this one yourself",
+            )
+        try:
+            # The manifest goes last: what is left of a removal that was stopped is still known as a run's.
+            for name in (*PARTS, self.manifest.name):
+                path = self.folder / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"could not remove {error.filename}: {error.strerror}") from error
+
+    def _is_a_run(self) -> bool:
+        """Whether the manifest is one that ``note`` wrote."""
+        try:
+            facts = read_json(self.manifest)
+        except RunError:
+            return False
+        return isinstance(facts, dict) and "recipe" in facts

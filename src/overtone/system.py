@@ -35,7 +35,13 @@ def load(run: str | Path | None = None) -> System:
         WeightsError: the base weights are not at hand.
     """
     folder = shipped() if run is None else Path(run)
-    if not (folder / "model" / "labels.json").exists():
+    trained = (folder / "model" / "labels.json").exists()
+    if run is None and not trained:
+        raise RunError(
+            "the classifier that ships with the package is not here",
+            hint='install overtone again, or name a run of your own: overtone classify runs/emotion-mini "…"',
+        )
+    if not trained:
         raise RunError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
     recipe = recipes.load(str(folder / "recipe.yaml"))
     classifier = load_classifier(recipe, Run(folder))
@@ -82,27 +88,59 @@ class System:
 
     @property
     def licence(self) -> dict[str, Any]:
-        """What it may be used for: ``data``, ``weights``, ``commercial``."""
+        """What it may be used for: ``data``, ``weights``, ``commercial`` (None: not known)."""
         found: dict[str, Any] = self.run.facts()["licence"]
         return found
 
     @overload
-    def classify(self, texts: str, **steps: bool) -> Decision: ...
+    def classify(
+        self,
+        texts: str,
+        *,
+        backup: bool | None = None,
+        sarcasm: bool | None = None,
+        emoji: bool | None = None,
+        ask: bool | None = None,
+    ) -> Decision: ...
     @overload
-    def classify(self, texts: list[str] | tuple[str, ...], **steps: bool) -> list[Decision]: ...
+    def classify(
+        self,
+        texts: list[str] | tuple[str, ...],
+        *,
+        backup: bool | None = None,
+        sarcasm: bool | None = None,
+        emoji: bool | None = None,
+        ask: bool | None = None,
+    ) -> list[Decision]: ...
 
-    def classify(self, texts: str | list[str] | tuple[str, ...], **steps: bool) -> Decision | list[Decision]:
+    def classify(
+        self,
+        texts: str | list[str] | tuple[str, ...],
+        *,
+        backup: bool | None = None,
+        sarcasm: bool | None = None,
+        emoji: bool | None = None,
+        ask: bool | None = None,
+    ) -> Decision | list[Decision]:
         """Decide on one text or many.
+
+        A model without a cascade has none of the steps, so leaving them out changes nothing.
 
         Args:
             texts: a text, or N of them.
-            steps: ``backup``, ``sarcasm``, ``emoji``, ``ask``: False leaves that step of the cascade out.
+            backup: False leaves the backup out for this call.
+            sarcasm: False leaves the sarcasm check out.
+            emoji: False leaves the emoji table out.
+            ask: False gives the best guess instead of asking; None: as the recipe says.
 
         Returns:
             One decision a text, with ``label``, ``confidence``, ``source``, ``scores`` and ``steps``.
         """
-        if isinstance(texts, str):
-            return self.classify([texts], **steps)[0]
+        many = [texts] if isinstance(texts, str) else texts
+        decisions = self._decide(many, {"backup": backup, "sarcasm": sarcasm, "emoji": emoji, "ask": ask})
+        return decisions[0] if isinstance(texts, str) else decisions
+
+    def _decide(self, texts: list[str] | tuple[str, ...], steps: dict[str, bool | None]) -> list[Decision]:
         if self.cascade is not None:
             return self.cascade.classify(texts, **steps)
         shares = self.classifier.probabilities(texts)

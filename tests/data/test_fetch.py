@@ -71,10 +71,10 @@ def test_locate_looks_in_overtone_data_first(card, tmp_path):
 def test_the_cache_honours_xdg(card, tmp_path, monkeypatch):
     monkeypatch.delenv("OVERTONE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert fetch.cache_folder(card) == tmp_path / "xdg" / "overtone" / "data" / "toy"
+    assert fetch.fetch(card) == tmp_path / "xdg" / "overtone" / "data" / "toy"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert fetch.cache_folder(card) == tmp_path / ".cache" / "overtone" / "data" / "toy"
+    assert fetch.fetch(card) == tmp_path / ".cache" / "overtone" / "data" / "toy"
 
 
 def test_locate_says_what_is_missing_and_what_to_do(card, tmp_path):
@@ -178,9 +178,10 @@ def test_fetch_into_a_folder_that_cannot_be_made(card, tmp_path):
         fetch.fetch(card)
 
 
-def test_fingerprint_is_of_the_content(card, tmp_path):
+def test_fingerprint_is_of_the_content_that_was_verified(card, tmp_path):
     put(tmp_path / "data" / "toy", packed=True)
-    assert fetch.fingerprint(tmp_path / "data" / "toy", card) == {
+    fetch.verify(card, tmp_path / "data" / "toy")
+    assert fetch.fingerprint(card) == {
         "name": "toy",
         "licence": "CC0-1.0",
         "commercial": True,

@@ -7,12 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from overtone.data.fetch import SHIPPED, catalogue
+from overtone.data.files import digest
 from overtone.data.partition import label_names
 from overtone.data.records import Record
 from overtone.data.sources.emotion import LABELS as SIX
 from overtone.data.sources.goemotions import LABELS as TWENTY_EIGHT
 from overtone.data.sources.overtone_emotions import LABELS as EIGHT
-from overtone.data.split import SPLITS, DataConfig, most_restrictive, prepare
+from overtone.data.split import SPLITS, DataConfig, allowed, most_restrictive, prepare
 from overtone.data.text import fold
 from overtone.errors import DataError
 
@@ -41,7 +42,7 @@ def test_a_table_is_prepared_and_reported(tmp_path):
     assert sum(report.rows.values()) + sum(report.dropped.values()) == 62
     assert report.dropped["train"] + report.dropped["validation"] == len({leak.row for leak in report.leaks})
     assert report.counts["test"] == {"joy": {"mine": 8}, "fear": {"mine": 4}}
-    assert (report.licence, report.commercial) == ("the licence of your own data", True)
+    assert (report.licence, report.commercial) == ("the licence of your own data", None)
     assert list(prepared.fingerprints) == ["mine"]
     assert len(prepared.fingerprints["mine"]["files"]["mine.csv"]) == 64
     assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
@@ -119,6 +120,47 @@ def test_the_most_restrictive_licence_binds():
         "Apache-2.0 and CC-BY-4.0",
         True,
     )
+
+
+def test_a_licence_that_is_not_known_is_not_taken_for_a_free_one():
+    known = catalogue()
+    free, closed = known["goemotions"].card, known["emotion"].card
+    own = replace(free, licence="the licence of your own data", commercial=None)
+    alike = replace(free, licence="CC-BY-SA-4.0")
+    assert most_restrictive([own]) == (own.licence, None)
+    assert most_restrictive([free, own]) == (f"CC-BY-4.0 and {own.licence}", None)
+    assert most_restrictive([free, alike, own]) == (f"CC-BY-SA-4.0 and {own.licence}", None)
+    assert most_restrictive([own, closed, free]) == (f"{own.licence} and {closed.licence}", False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        ([True, True], True),
+        ([True, None], None),
+        ([None, False], False),
+        ([False, True], False),
+        ([True, None, False], False),
+    ],
+)
+def test_a_whole_allows_what_all_its_parts_allow(parts, whole):
+    assert allowed(parts) is whole
+
+
+def test_a_file_is_read_for_its_hash_once(tmp_path, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr("overtone.data.fetch.digest", counted)
+    monkeypatch.setattr("overtone.data.sources.table.digest", counted)
+    prepare(config({"kind": "overtone-emotions"}), 7)
+    assert sorted(read) == sorted(catalogue()["overtone-emotions"].card.files)
+    read.clear()
+    prepare(config(table(tmp_path, some(9, "joy") + some(9, "fear"))), 7)
+    assert read == ["mine.csv"]
 
 
 def test_label_names_of_what_is_no_label():

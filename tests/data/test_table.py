@@ -106,6 +106,7 @@ def test_a_missing_column_names_those_found(tmp_path):
         ("a.csv", b"text,label\nfine,joy\ncaf\xe9,joy\n", r"a\.csv, line 3: not UTF-8 at byte 23"),
         ("a.jsonl", '{"text": "x", "label": "joy"}\n{"text": \n', r"a\.jsonl, line 2: not JSON"),
         ("a.jsonl", '["x", "joy"]\n', r"line 1: not a JSON object"),
+        ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl, line 1: not JSON"),
         ("a.jsonl", '{"text": 5, "label": "joy"}\n', r"line 1: 'text' is int, not text"),
         ("a.jsonl", '{"text": "x", "label": true}\n', r"line 1: 'label' is bool, not text"),
         ("a.jsonl", '{"text": "x", "label": []}\n', r"line 1: 'label' is empty"),

@@ -3,12 +3,13 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 
 from overtone.data.leakage import Leak
 from overtone.data.split import DataReport
 from overtone.errors import RunError
-from overtone.evaluation.compare import McNemar, System, standings
+from overtone.evaluation.compare import McNemar, System, interval, standings
 from overtone.evaluation.findings import (
     Cascade,
     EdgeCases,
@@ -170,6 +171,45 @@ def test_a_licence_without_commercial_use_is_loud(single):
     free = markdown(report(single, licence=Licence("CC-BY-4.0", "Apache-2.0", commercial=True)))
     assert "Not for commercial use" not in free
     assert "allow commercial use" in section(free, "Licence")
+
+
+@pytest.mark.parametrize(("weights", "own"), [("Apache-2.0", "data"), ("unknown", "data and weights")])
+def test_a_licence_that_is_not_known_is_said_to_be_so(single, weights, own):
+    text = markdown(report(single, licence=Licence("the licence of your own data", weights, commercial=None)))
+    assert "Not for commercial use" not in text
+    said = section(text, "Licence")
+    assert f"commercial use is unknown: check the licence of your own {own};" in said
+
+
+def test_the_intervals_by_source_have_the_recipes_resamples(single, monkeypatch):
+    asked = []
+
+    def counted(*arguments, **settings):
+        asked.append(settings["resamples"])
+        return interval(*arguments, **settings)
+
+    monkeypatch.setattr("overtone.evaluation.report.interval", counted)
+    markdown(report(single, evidence=evidence(single, resamples=100)))
+    assert asked == [100, 100]
+
+
+def test_beside_a_cascade_the_model_is_called_the_primary_alone(single):
+    curve = Curve("cascade", np.array([0.9, 0.5]), np.array([True, False]))
+    with_it = section(
+        markdown(report(single, cascade=Cascade("a rule", 0.1, {}, [curve]))), "Against the baselines"
+    )
+    assert "| **emotion**, the primary alone | " in with_it
+    assert "people get the cascade" in with_it
+    without = section(markdown(report(single)), "Against the baselines")
+    assert "primary" not in without
+    assert "cascade" not in without
+
+
+def test_a_run_that_was_resumed_says_so(single):
+    resumed = [{"date": "2025-01-03", "commit": "def"}]
+    origin = dataclasses.replace(ORIGIN, environment={**ORIGIN.environment, "resumed": resumed})
+    text = markdown(dataclasses.replace(report(single), origin=origin))
+    assert "Seed 7, commit abc, 2025-01-02; resumed at commit def, 2025-01-03. torch 2.13." in text
 
 
 def test_the_cascade_and_the_edge_cases_stand_where_given(single):

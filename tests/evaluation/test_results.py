@@ -60,7 +60,7 @@ def test_results_survive_the_disk(tmp_path):
 def test_the_environment_is_read_from_the_machine():
     found = environment()
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert found["commit"] in {head.stdout.strip(), "unknown"}
+    assert found["commit"].removesuffix("+dirty") in {head.stdout.strip(), "unknown"}
     assert found["date"] == datetime.now(UTC).date().isoformat()
     assert found["versions"]["numpy"]
     cores, word, *_ = found["hardware"].split()
@@ -72,6 +72,29 @@ def test_the_environment_is_read_from_the_machine():
 def test_outside_a_repository_the_commit_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     assert environment()["commit"] == "unknown"
+
+
+def test_code_that_was_changed_since_its_commit_is_dirty(monkeypatch, tmp_path):
+    def git(*arguments):
+        settings = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        made = subprocess.run(
+            ["git", *settings, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return made.stdout.strip()
+
+    file = tmp_path / "results.py"
+    file.write_text("1\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    head = git("rev-parse", "HEAD")
+    monkeypatch.setattr(results, "__file__", str(file))
+    (tmp_path / "untracked").touch()
+    assert environment()["commit"] == head
+    file.write_text("2\n")
+    assert environment()["commit"] == f"{head}+dirty"
+    shown = table(dataclasses.replace(made(), commit=f"{head}+dirty"))
+    assert f"commit {head[:12]}+dirty · " in shown
 
 
 @pytest.mark.parametrize(

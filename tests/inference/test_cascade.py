@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from overtone.data.sources import emotion
-from overtone.errors import DataError, RunError
+from overtone.errors import RunError
 from overtone.inference.backup import TfidfBackup
 from overtone.inference.calibrate import RiskRule, fit_threshold
 from overtone.inference.cascade import Cascade, CascadeConfig
-from overtone.inference.cascade_fit import Rows, fit_cascade
+from overtone.inference.cascade_fit import Rows, TooFewRowsError, fit_cascade
 from overtone.inference.cascade_scores import evaluate, resample_check
 from overtone.inference.sarcasm import LABELS as SIDES
 from overtone.inference.sarcasm import SarcasmDetector
@@ -327,7 +327,7 @@ def test_weight_of_emoji_is_fitted_where_there_are_enough():
 def test_too_few_rows_are_refused():
     none = Rows([], np.zeros(0, dtype=np.int64))
     for fit, certify in ((world(5), world(50)), (world(50), none)):
-        with pytest.raises(DataError, match="rows to certify"):
+        with pytest.raises(TooFewRowsError, match="rows to certify"):
             fit_cascade(Toy(), [], None, fit, certify, CascadeConfig())
 
 

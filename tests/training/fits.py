@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
+from overtone import pipeline, recipe
 from overtone.errors import OvertoneError
+from overtone.run import Run
 from overtone.training.loop import Loop, TrainConfig
 from overtone.training.stopping import InterruptedFitError
 from toys import build_loop, build_model, parameters, records, settings
@@ -70,8 +72,6 @@ def fit(weights: Path, folder: Path, out: Path, starve: int | None = None) -> No
 
 def hold(folder: Path, ready: Path) -> None:
     """Hold a run's folder until killed."""
-    from overtone.run import Run
-
     with Run(folder).lock():
         ready.touch()
         time.sleep(60)
@@ -83,7 +83,7 @@ def shared() -> list[tuple[TrainConfig, int]]:
 
 
 def work_together(weights: Path, out: Path) -> None:
-    """What each process that torchrun starts does: the same fits, and what each lost at every step."""
+    """What each process that torchrun starts does: the same fits, and then a whole run."""
     torch.set_num_threads(1)
     for number, (config, rows) in enumerate(shared()):
         model = build_model(weights).double()
@@ -101,6 +101,7 @@ def work_together(weights: Path, out: Path) -> None:
         rank = loop.accelerator.process_index
         assert loop.accelerator.num_processes == 2
         torch.save(parameters(model), out / f"{number}.{rank}.pt")
+    pipeline.run(recipe.load(str(out / "recipe.yaml")), Run(out / "run"))
     torch.distributed.destroy_process_group()
 
 

@@ -64,7 +64,11 @@ def test_schedules_are_those_of_transformers(config, theirs):
 
 def test_a_fit_shorter_than_its_warm_up():
     for config in (CosineSchedule(warmup_steps=10), LinearSchedule(warmup_steps=10)):
-        assert [multiplier(config, step, 4, Plateau()) for step in range(4)] == [0.1, 0.2, 0.3, 0.4]
+        assert [multiplier(config, step, 4, Plateau()) for step in range(3)] == [0.5, 1.0, 1.0]
+        assert multiplier(config, 3, 4, Plateau()) == pytest.approx(0.5)  # the middle of the way down
+        assert multiplier(config, 0, 1, Plateau()) == 1.0
+    config = PlateauSchedule(warmup_steps=10)
+    assert [multiplier(config, step, 5, Plateau()) for step in range(5)] == [0.5, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_plateau_by_hand():

@@ -9,21 +9,44 @@ import fits
 import pytest
 import torch
 
+from overtone import pipeline, recipe
 from overtone.errors import RunError, TrainingError
 from overtone.run import Run
 from overtone.training import checkpoint, optim
 from overtone.training.loop import accelerator_for
-from toys import build_loop, build_model, parameters, records, settings
+from toys import LABELS, build_loop, build_model, parameters, records, settings
+
+
+def whole_recipe(tiny, table):
+    """A recipe without dropout, whose random numbers are each process's own."""
+    return recipe.parse(
+        {
+            "name": "together",
+            "data": {
+                "sources": [{"kind": "table", "path": str(table)}],
+                "labels": list(LABELS),
+                "split": {"kind": "seeded"},
+            },
+            "body": {"weights": str(tiny), "dropout": 0.0},
+            "adapter": {"dropout": 0.0},
+            "tasks": [{"kind": "classification", "head": {"dropout": 0.0}}],
+            "train": {"epochs": 1, "precision": "fp32", "batch_size": 16, "log_every": 1},
+            "evaluate": {"baselines": ["majority"], "resamples": 100},
+        },
+        "test",
+    )
 
 
 @pytest.fixture(scope="module")
-def together(tiny, tmp_path_factory):
+def together(tiny, table, tmp_path_factory):
     """What two processes made of the fits, started by torchrun on the CPU."""
     out = tmp_path_factory.mktemp("together")
+    (out / "recipe.yaml").write_text(whole_recipe(tiny, table).to_yaml())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    path = os.pathsep.join([str(Path(fits.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, fits.__file__, str(tiny), str(out)],
-        env={**os.environ, "PYTHONPATH": str(Path(fits.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -50,6 +73,16 @@ def test_two_processes_are_one(tiny, tmp_path, together, number):
     for rank in (0, 1):
         theirs = torch.load(together / f"{number}.{rank}.pt", weights_only=True)
         assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) < 1e-5
+
+
+def test_a_whole_run_of_two_processes(tiny, table, tmp_path, together):
+    """Both train; one of them claims the folder, writes, evaluates and reports."""
+    alone = pipeline.run(whole_recipe(tiny, table), Run(tmp_path / "alone"))
+    both = Run(together / "run")
+    losses = [[row["loss"] for row in run.history() if "loss" in row] for run in (alone, both)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert {path.name for path in both.folder.iterdir()} == {path.name for path in alone.folder.iterdir()}
+    assert both.facts()["fit"]["steps"] == alone.facts()["fit"]["steps"]
 
 
 def test_a_checkpoint_of_two_processes_is_not_resumed_by_one(tiny, tmp_path, together):

@@ -60,6 +60,14 @@ def same(loop, fit, whole):
     assert history(loop) == rows
 
 
+def saved(folder):
+    """The step from which a fit would go on."""
+    last = folder / "checkpoints" / "last"
+    if not checkpoint.exists(last):
+        return 0
+    return checkpoint._read_folder(last)[1]["progress"]["step"]
+
+
 def doomed(monkeypatch, moment):
     """Die before the n-th of everything that touches a file; returns the counter."""
     count = [0]
@@ -99,10 +107,11 @@ def test_killed_at_any_moment_and_resumed(model, whole, tmp_path, first):
         folder = tmp_path / str(moment)
         with pytest.MonkeyPatch.context() as patch:
             doomed(patch, moment)
+            dead = loop_of(model, folder)
             try:
-                loop_of(model, folder).fit()
+                dead.fit()
             except KilledError:
-                pass
+                assert dead.progress.step - saved(folder) <= 1
             else:
                 break  # the fit ended before that moment
         again = loop_of(model, folder)
@@ -285,6 +294,20 @@ def test_between_the_two_renames(model, whole, stopped):
     again = loop_of(model, stopped)
     same(again, again.fit(), whole)
     assert not last.with_name(".last.old").exists()
+
+
+@pytest.mark.parametrize("moment", range(19, 31))
+def test_killed_twice(model, whole, stopped, moment):
+    """Between the two renames, and again before the next checkpoint stands: one is always whole."""
+    last = stopped / "checkpoints" / "last"
+    last.rename(last.with_name(".last.old"))
+    with pytest.MonkeyPatch.context() as patch:
+        doomed(patch, moment)
+        with pytest.raises(KilledError):
+            loop_of(model, stopped).fit()
+    assert saved(stopped) >= 3
+    again = loop_of(model, stopped)
+    same(again, again.fit(), whole)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tiny, stopped):

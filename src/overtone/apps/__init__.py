@@ -1,1 +1,1 @@
-"""What people meet: ``prompt`` the interactive classifier in a terminal."""
+"""What people meet: ``prompt`` a conversation, ``stream`` many texts, ``words``, ``screen``, ``catalogue``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from overtone.apps.stream import Classify
 from overtone.evaluation import plots
 from overtone.inference.decisions import Decision, DecisionLog, Statistics
 
@@ -26,9 +27,8 @@ WIDTH = 32
 """Characters of a full bar."""
 SHOWN = 8
 """Labels with a bar."""
-
-Classify = Callable[[list[str]], list[Decision]]
-"""Texts → a decision each."""
+COMMANDS = {":stats": "statistics since the start", ":help": "this list", ":quit": "the end (also :q)"}
+"""What is not read as a text; a face such as ``:(`` is one."""
 
 
 def show(console: Console, decision: Decision, text: str | None = None) -> None:
@@ -49,7 +49,9 @@ def show(console: Console, decision: Decision, text: str | None = None) -> None:
     bars = Table.grid(padding=(0, 1))
     for label, share in list(decision.scores.items())[:SHOWN]:
         bar = "█" * round(share * WIDTH) or "▏"
-        bars.add_row(f"  {label:<14}", Text(f"{share:6.1%}"), Text(bar, style=COLOURS.get(label, "white")))
+        bars.add_row(
+            Text(f"  {label:<14}"), Text(f"{share:6.1%}"), Text(bar, style=COLOURS.get(label, "white"))
+        )
     console.print(bars)
     for step in decision.steps:
         note = f": {step.note}" if step.note else ""
@@ -67,22 +69,27 @@ def converse(classify: Classify, console: Console, journal: DecisionLog | None, 
         picture: where ``:stats`` saves its plot.
     """
     statistics = Statistics()
-    console.print("Type a text, and Enter. [bold]:stats[/] for statistics, [bold]:quit[/] to end.\n")
+    console.print(
+        "Type a text, and Enter. [bold]:stats[/] for statistics, [bold]:help[/], [bold]:quit[/] to end.\n",
+        emoji=False,
+    )
     while True:
         try:
             text = console.input("[bold]› [/]")
         except (EOFError, KeyboardInterrupt):
             console.print()
             return statistics
-        command = text.strip()
-        if command in (":quit", ":q"):
-            return statistics
-        if command == ":stats":
-            _statistics(console, statistics, picture)
-            continue
-        if command.startswith(":"):
-            console.print(f"no command '{command}'; there are :stats and :quit\n", markup=False)
-            continue
+        match text.strip():
+            case ":quit" | ":q":
+                return statistics
+            case ":stats":
+                _statistics(console, statistics, picture)
+                continue
+            case ":help":
+                for command, meaning in COMMANDS.items():
+                    console.print(Text.assemble((f"  {command:<8}", "bold"), meaning))
+                console.print()
+                continue
         (decision,) = classify([text])
         statistics.add([decision])
         if journal:
@@ -94,17 +101,16 @@ def converse(classify: Classify, console: Console, journal: DecisionLog | None, 
 
 def _ask(console: Console, offers: Sequence[str]) -> None:
     """Put the likeliest labels to the person; the answer is theirs and is not kept."""
-    choices = "  ".join(f"[bold]{i}[/] {label}" for i, label in enumerate(offers, start=1))
+    question = Text("  I am not sure. Which is it?  ")
+    for i, label in enumerate(offers, start=1):
+        question.append(str(i), style="bold").append(f" {label}  ")
+    question.append("(Enter: neither) ")
     try:
-        answer = console.input(f"  I am not sure. Which is it?  {choices}  (Enter: neither) ").strip()
+        answer = console.input(question).strip()
     except (EOFError, KeyboardInterrupt):
         answer = ""
-    if answer.isdigit() and 1 <= int(answer) <= len(offers):
-        console.print(f"  {offers[int(answer) - 1]}, then. Thank you.\n")
-    elif answer in offers:
-        console.print(f"  {answer}, then. Thank you.\n")
-    else:
-        console.print("  Left open.\n")
+    answer = {str(i): label for i, label in enumerate(offers, start=1)}.get(answer, answer)
+    console.print(Text(f"  {answer}, then. Thank you.\n" if answer in offers else "  Left open.\n"))
 
 
 def _statistics(console: Console, statistics: Statistics, picture: Path) -> None:
@@ -116,9 +122,9 @@ def _statistics(console: Console, statistics: Statistics, picture: Path) -> None
     table = Table("label", "times", "")
     for label, count in statistics.labels.most_common():
         bar = Text("█" * max(1, round(count / statistics.n * WIDTH)), style=COLOURS.get(label, "white"))
-        table.add_row(label, str(count), bar)
+        table.add_row(Text(label), str(count), bar)
     console.print(table)
     if statistics.confidences:
         console.print(f"mean confidence {statistics.mean_confidence[-1]:.0%}")
     plots.save(plots.decision_statistics(statistics), picture)
-    console.print(f"saved {picture}\n", highlight=False)
+    console.print(Text(f"saved {picture}\n"))

@@ -14,6 +14,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from overtone.cache import cache_folder
 from overtone.data import sources
 from overtone.data.files import digest, find, need
 from overtone.data.records import Card, Source
@@ -40,22 +41,10 @@ def catalogue() -> dict[str, Source]:
     return {source.card.name: source for source in sorted(found, key=lambda source: source.card.name)}
 
 
-def cache_folder(card: Card) -> Path:
-    """Where a data set is downloaded to.
-
-    ``$OVERTONE_CACHE/data/<name>``, else ``$XDG_CACHE_HOME/overtone/data/<name>``, else
-    ``~/.cache/overtone/data/<name>``.
-    """
-    own = os.environ.get("OVERTONE_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME")
-    root = Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "overtone"
-    return root / "data" / card.name
-
-
 def locate(card: Card) -> Path:
     """The first folder that has all files of the data set, each plain or gzipped.
 
-    Looked in: for what the package ships, the package; else ``$OVERTONE_DATA/<name>``, then ``cache_folder``.
+    Looked in: for what the package ships, the package; else ``$OVERTONE_DATA/<name>``, then the cache.
 
     Raises:
         DataError: no folder has them all.
@@ -91,7 +80,7 @@ def verify(card: Card, folder: Path) -> None:
 
 
 def fetch(card: Card, progress: Progress | None = None) -> Path:
-    """Download what is not yet in ``cache_folder(card)``; a file is there whole and verified, or not at all.
+    """Download what is not yet in the cache; a file is there whole and verified, or not at all.
 
     Returns:
         The folder with the files; where they are complete already (the package, ``OVERTONE_DATA``), that one.
@@ -107,9 +96,9 @@ def fetch(card: Card, progress: Progress | None = None) -> Path:
     if unknown:
         raise DataError(
             f"no download is known for {', '.join(unknown)} of '{card.name}'",
-            hint=f"get it from {card.url} and put it in {cache_folder(card)}",
+            hint=f"get it from {card.url} and put it in {_cached(card)}",
         )
-    folder = cache_folder(card)
+    folder = _cached(card)
     for name, expected in card.files.items():
         at_hand = find(folder, name)
         if at_hand is None or digest(at_hand) != expected:
@@ -117,22 +106,26 @@ def fetch(card: Card, progress: Progress | None = None) -> Path:
     return folder
 
 
-def fingerprint(folder: Path, card: Card) -> dict[str, Any]:
-    """What a manifest keeps of a data set: name, licence, source, and the SHA-256 of each file."""
+def fingerprint(card: Card) -> dict[str, Any]:
+    """What a manifest keeps of a data set that was verified: name, licence, source, SHA-256 of each file."""
     return {
         "name": card.name,
         "licence": card.licence,
         "commercial": card.commercial,
         "url": card.url,
-        "files": {name: digest(need(folder, name)) for name in card.files},
+        "files": dict(card.files),
     }
+
+
+def _cached(card: Card) -> Path:
+    return cache_folder("data") / card.name
 
 
 def _folders(card: Card) -> list[Path]:
     if card.shipped:
         return [SHIPPED]
     own = os.environ.get("OVERTONE_DATA")
-    return ([Path(own) / card.name] if own else []) + [cache_folder(card)]
+    return ([Path(own) / card.name] if own else []) + [_cached(card)]
 
 
 def _at_hand(card: Card) -> Path | None:

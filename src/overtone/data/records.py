@@ -41,7 +41,7 @@ class Card:
         name: the folder under ``OVERTONE_DATA`` and the ``kind`` in a recipe.
         title: one line.
         licence: SPDX id where one exists, else the source's words.
-        commercial: whether the licence allows commercial use.
+        commercial: whether the licence allows commercial use; None where that is not known.
         url: where it comes from.
         citation: author, venue, year.
         files: plain file name → SHA-256 of its content, unpacked where it is stored as ``.gz``.
@@ -54,7 +54,7 @@ class Card:
     name: str
     title: str
     licence: str
-    commercial: bool
+    commercial: bool | None
     url: str
     citation: str
     files: Mapping[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ class DataReport:
         leaks: rows with a twin in another split.
         dropped: split → number of rows dropped for a leak.
         licence: the most restrictive licence of the sources.
-        commercial: whether it allows commercial use.
+        commercial: whether all of them allow commercial use; None where that is not known.
     """
 
     rows: Mapping[SplitName, int]
@@ -73,7 +73,7 @@ class DataReport:
     leaks: tuple[Leak, ...]
     dropped: Mapping[SplitName, int]
     licence: str
-    commercial: bool
+    commercial: bool | None
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -111,7 +111,7 @@ def prepare(config: DataConfig, seed: int) -> Prepared:
     for choice in config.sources:
         source, folder = _opened(choice, config.target)
         cards.append(source.card)
-        fingerprints[source.card.name] = fingerprint(folder, source.card)
+        fingerprints[source.card.name] = fingerprint(source.card)
         found = sorted(source.records(folder), key=lambda row: row.id)
         unread = sum(source.card.sizes.values()) - len(found) if source.card.sizes else 0
         left_out[f"{source.card.name}: not selected by the source's settings"] += unread
@@ -135,18 +135,27 @@ def prepare(config: DataConfig, seed: int) -> Prepared:
     return Prepared(splits, report, tuple(cards), fingerprints)
 
 
-def most_restrictive(cards: Sequence[Card]) -> tuple[str, bool]:
+def most_restrictive(cards: Sequence[Card]) -> tuple[str, bool | None]:
     """The licence that binds what is made from these data sets, and whether it allows commercial use.
 
-    Non-commercial binds more than share-alike, share-alike more than any other; equals are joined by "and".
+    Non-commercial binds more than share-alike, share-alike more than any other. Equals are joined by "and",
+    and so is a licence whose terms are not known, since it may bind most of all.
     """
 
     def rank(card: Card) -> int:
-        return 0 if not card.commercial else 1 if "-SA-" in card.licence else 2
+        return 0 if card.commercial is False else 1 if "-SA-" in card.licence else 2
 
     first = min(map(rank, cards))
-    licences = dict.fromkeys(card.licence for card in cards if rank(card) == first)
-    return " and ".join(licences), first > 0
+    binding = [card for card in cards if card.commercial is None or rank(card) == first]
+    return " and ".join(dict.fromkeys(card.licence for card in binding)), allowed(
+        card.commercial for card in cards
+    )
+
+
+def allowed(parts: Iterable[bool | None]) -> bool | None:
+    """Whether a whole allows what its parts allow (True), forbid (False) or do not tell (None)."""
+    found = set(parts)
+    return False if False in found else None if None in found else True
 
 
 def _opened(choice: SourceConfig, target: str) -> tuple[Source, Path]:

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from overtone.data.records import Record
 from overtone.errors import DataError
+from overtone.inference.backup import Embed
 from overtone.models.linear import Linear, fit_best
 from overtone.models.tfidf import TfidfClassifier
 from overtone.scores import Floats, Ints, Predictions, tune_thresholds
 from overtone.training.tasks import encode_targets, predictions
-
-Embed = Callable[[Sequence[str]], Floats]
-"""Texts → embeddings (N, D)."""
 
 
 class TextModel(Protocol):

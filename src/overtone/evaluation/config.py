@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from overtone.config import Config
+from overtone.errors import did_you_mean
+from overtone.scores import METRICS
 
 
 class EvaluateConfig(Config):
@@ -17,3 +19,10 @@ class EvaluateConfig(Config):
     )
     metric: str = Field("accuracy", description="the metric that the verdict is about")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval")
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if metric not in METRICS:
+            raise ValueError(f"no metric '{metric}': {did_you_mean(metric, METRICS)}")
+        return metric

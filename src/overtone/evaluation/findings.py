@@ -41,6 +41,7 @@ class Evidence:
         baselines: at least one, on the same rows.
         standings: the model's and then each baseline's, from ``compare.standings``.
         texts: id → text of rows that may be shown; others are shown by id.
+        resamples: bootstrap resamples of an interval.
     """
 
     metric: str
@@ -48,6 +49,7 @@ class Evidence:
     baselines: Sequence[System]
     standings: Sequence[Standing]
     texts: Mapping[str, str] = field(default_factory=dict)
+    resamples: int = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,12 @@ class Licence:
     Args:
         data: the most restrictive licence of the data.
         weights: the licence of the pretrained weights.
-        commercial: whether both allow commercial use.
+        commercial: whether both allow commercial use; None where that is not known.
     """
 
     data: str
     weights: str
-    commercial: bool
+    commercial: bool | None
 
 
 @dataclass(frozen=True, slots=True)

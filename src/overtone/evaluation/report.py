@@ -73,7 +73,7 @@ def markdown(report: Report) -> str:
         f"# {escape(report.name)}\n\n**{escape(verdict(report.evidence))}**",
         escape(report.origin.description),
         _loud(report.licence),
-        _comparison(report.evidence),
+        _comparison(report),
         _sources(report.evidence, report.origin.seed),
         _labels(report.evidence),
         _mistakes(report),
@@ -92,13 +92,14 @@ def _with_interval(found: Interval | None) -> str:
     return "" if found is None else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
 
 
-def _comparison(evidence: Evidence) -> str:
+def _comparison(report: Report) -> str:
+    evidence = report.evidence
     others = [name for name in evidence.standings[0].figures if name != evidence.metric]
     rows = []
     for standing in evidence.standings:
         name, figures, compared = escape(standing.name), standing.figures, ("", "", "")
         if standing.gain is None:
-            name = f"**{name}**"
+            name = f"**{name}**" + ("" if report.cascade is None else ", the primary alone")
         else:
             gain, test = gain_over(standing)
             difference = f"{signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
@@ -117,9 +118,15 @@ def _comparison(evidence: Evidence) -> str:
         ]
         for name in metrics
     ]
+    alone = (
+        ""
+        if report.cascade is None
+        else f"Here and in the next sections {escape(evidence.model.name)} is the primary alone; people get "
+        "the cascade around it, which has a section of its own.\n\n"
+    )
     return (
         "## Against the baselines\n\n"
-        f"{table(header, rows)}\n\n"
+        f"{table(header, rows)}\n\n{alone}"
         "Brackets hold 95% intervals from a bootstrap over rows; a gain is from the same resamples of both. "
         "“Right alone” counts the rows that only the model and only the baseline decides right.\n\n"
         "### Every metric\n\n"
@@ -134,7 +141,9 @@ def _sources(evidence: Evidence, seed: int) -> str:
     rows = []
     for source, count in Counter(predictions.sources).most_common():
         mask = origin == source
-        found = _with_interval(interval(metric, select(predictions, mask), seed=seed))
+        found = _with_interval(
+            interval(metric, select(predictions, mask), seed=seed, resamples=evidence.resamples)
+        )
         # A baseline may hold the same rows in another order, so each is asked for its own.
         theirs = [
             metric.function(select(each.predictions, np.array(each.predictions.sources) == source))
@@ -278,16 +287,20 @@ def _cost(training: Training, origin: Origin) -> str:
 
 
 def _loud(licence: Licence) -> str:
-    if licence.commercial:
+    if licence.commercial is not False:
         return ""
     return f"> **Not for commercial use.** This model was trained on data under: {escape(licence.data)}."
 
 
 def _licence(licence: Licence) -> str:
-    use = "allow commercial use" if licence.commercial else "**do not allow commercial use**"
+    if licence.commercial is None:
+        own = "data and weights" if licence.weights == "unknown" else "data"
+        use = f"Whether together they allow commercial use is unknown: check the licence of your own {own}"
+    else:
+        use = f"Together they {'allow' if licence.commercial else '**do not allow**'} commercial use"
     return (
         f"## Licence\n\nData: {escape(licence.data)}. Weights: {escape(licence.weights)}. "
-        f"Together they {use}; whoever passes the model on passes this on with it."
+        f"{use}; whoever passes the model on passes this on with it."
     )
 
 
@@ -295,5 +308,7 @@ def _again(origin: Origin) -> str:
     environment = origin.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     made = f"Seed {origin.seed}, commit {environment.get('commit', 'unknown')}, {environment.get('date', '')}"
+    for again in environment.get("resumed") or ():
+        made += f"; resumed at commit {again['commit']}, {again['date']}"
     fence = "```"
     return f"## Make it again\n\n{fence}sh\n{origin.command}\n{fence}\n\n{escape(f'{made}. {versions}.')}"

@@ -30,6 +30,9 @@ COUNTED = ("count", "rows", "cases", "resamples", "texts")
 """Units of whole numbers."""
 
 MARKED = re.compile(r"<!-- results:([\w.-]+) -->\n.*?<!-- /results -->", re.DOTALL)
+DIRTY = "+dirty"
+"""Follows a commit from which tracked files differ."""
+
 OPENING, CLOSING = "<!-- results:", "<!-- /results -->"
 
 
@@ -80,7 +83,7 @@ class Results:
 
     Args:
         command: what makes it again.
-        commit: of the repository, or "unknown".
+        commit: of the repository, followed by "+dirty" where files differ from it, or "unknown".
         date: of the run, ISO 8601, UTC.
         seed: the script's only seed.
         hardware: cores, processor, memory, and the GPU where there is one.
@@ -157,7 +160,7 @@ def table(results: Results) -> str:
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     torch_version = results.versions.get("torch", "unknown")
-    made = f"`{results.command}` · seed {results.seed} · commit {results.commit[:12]} · {results.date}"
+    made = f"`{results.command}` · seed {results.seed} · commit {_short(results.commit)} · {results.date}"
     return "\n".join([*rows, "", f"{made} · {results.hardware} · torch {torch_version}"])
 
 
@@ -204,7 +207,7 @@ def update_readme(path: Path, results_dir: Path) -> bool:
 
 def _number(value: float, unit: str) -> str:
     """Three decimals where they say something, none where they do not."""
-    if unit in COUNTED:
+    if unit in COUNTED or unit.startswith("count of "):
         return f"{value:,.0f}"
     if unit == "p" and value < 0.001:
         return "< 0.001"
@@ -212,17 +215,24 @@ def _number(value: float, unit: str) -> str:
     return f"{value:.3f}" if size < 10 else f"{value:,.1f}" if size < 1000 else f"{value:,.0f}"
 
 
+def _short(commit: str) -> str:
+    bare = commit.removesuffix(DIRTY)
+    return bare[:12] + commit[len(bare) :]
+
+
 def _commit() -> str:
-    """The commit that this package's code stands at; "unknown" outside its repository."""
+    """The commit that this package's code stands at, "+dirty" if it was changed since; else "unknown"."""
     here = Path(__file__)
     git = ("git", "-C", str(here.parent))
     try:
         # An installed copy may lie inside another project's repository, whose commit says nothing.
         subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
         found = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        status = [*git, "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(status, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return found.stdout.strip() + (DIRTY if changed.stdout else "")
 
 
 def _hardware() -> str:

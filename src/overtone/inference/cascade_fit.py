@@ -39,6 +39,10 @@ FOLDS = 5
 """Parts that a step is fitted on in turn, so that it is judged on rows it was not fitted on."""
 
 
+class TooFewRowsError(DataError):
+    """Too few rows to fit a cascade on or to certify it with; the model itself is none the worse."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Labelled texts.
@@ -137,10 +141,10 @@ def fit_cascade(
         config: the promise and the steps.
 
     Raises:
-        DataError: there are too few fit rows, or no calibration rows.
+        TooFewRowsError: there are too few fit rows, or no calibration rows.
     """
     if len(fit.gold) < 2 * FOLDS or not len(calibration.gold):
-        raise DataError(
+        raise TooFewRowsError(
             f"a cascade needs rows to fit ({len(fit.gold)}) and rows to certify ({len(calibration.gold)})",
             hint="give it more validation rows",
         )

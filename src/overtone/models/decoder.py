@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
 
+from overtone.cache import cache_folder
 from overtone.data.batches import by_length
 from overtone.errors import MissingExtraError
 from overtone.models import weights
@@ -95,7 +96,7 @@ def load(name: str = "smollm2-135m-instruct") -> Decoder:
 
 def _converted(file: Path) -> Path:
     """The folder with the safetensors form of a GGUF file, made if it is not there yet."""
-    folder = weights.cache_folder() / file.stem
+    folder = cache_folder("weights") / file.stem
     if (folder / "config.json").exists():
         return folder
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +58,6 @@ CATALOGUE: dict[str, Weights] = {
         Weights("distilroberta", "distilbert/distilroberta-base", "Apache-2.0", 82.1),
     )
 }
-
-
-def cache_folder() -> Path:
-    """Where converted weights are kept: ``$OVERTONE_CACHE/weights``, else ``~/.cache/overtone/weights``."""
-    own = os.environ.get("OVERTONE_CACHE")
-    return (Path(own) if own else Path.home() / ".cache" / "overtone") / "weights"
 
 
 def _packaged(weights: Weights) -> Path | None:

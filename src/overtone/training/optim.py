@@ -25,25 +25,28 @@ class OptimConfig(Config):
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean of their squares")
 
 
+_WARMUP = "optimiser steps; at most half of a fit's steps warm up, so that a short fit has its peak too"
+
+
 class CosineSchedule(Config):
     """Linear warm-up, then half a cosine to nothing."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup_steps: int = Field(100, ge=0, description="optimiser steps")
+    warmup_steps: int = Field(100, ge=0, description=_WARMUP)
 
 
 class LinearSchedule(Config):
     """Linear warm-up, then a straight line to nothing."""
 
     kind: Literal["linear"] = "linear"
-    warmup_steps: int = Field(100, ge=0, description="optimiser steps")
+    warmup_steps: int = Field(100, ge=0, description=_WARMUP)
 
 
 class PlateauSchedule(Config):
     """Linear warm-up, then a cut whenever the named metric stands still."""
 
     kind: Literal["plateau"] = "plateau"
-    warmup_steps: int = Field(100, ge=0, description="optimiser steps")
+    warmup_steps: int = Field(100, ge=0, description=_WARMUP)
     patience: int = Field(2, ge=0, description="validations without a gain before a cut")
     factor: float = Field(0.5, gt=0, lt=1, description="what a cut multiplies the rate by")
 
@@ -70,11 +73,12 @@ def multiplier(
     config: CosineSchedule | LinearSchedule | PlateauSchedule, step: int, steps: int, plateau: Plateau
 ) -> float:
     """What the peak rate is multiplied by at a step (counted from 0) of ``steps``, in 0..1."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
+    warmup = min(config.warmup_steps, steps // 2)
+    if step < warmup:
+        return (step + 1) / warmup
     if isinstance(config, PlateauSchedule):
         return config.factor**plateau.cuts
-    done = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
+    done = (step - warmup) / max(steps - warmup, 1)
     if isinstance(config, CosineSchedule):
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return max(0.0, 1 - done)

@@ -72,7 +72,7 @@ class TableSource(Config):
             name=_stem(self.path),
             title=f"Your own file {self.path.name}",
             licence="the licence of your own data",
-            commercial=True,
+            commercial=None,
             url=str(self.path),
             citation="",
             files={self.path.name: digest(self.path)},
@@ -167,7 +167,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not JSON ({error})", hint="one object a line") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: not a JSON object", hint='write {"text": …, "label": …}')
