@@ -1,1 +1,5 @@
-"""What people meet: ``prompt`` a conversation, ``stream`` many texts, ``words``, ``screen``, ``catalogue``."""
+"""What people meet.
+
+``prompt`` a conversation, ``stream`` many texts, ``screen`` what the verbs print, ``catalogue``
+what is known, ``words`` which of the words typed is a run.
+"""
