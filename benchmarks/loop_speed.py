@@ -138,7 +138,7 @@ def tokenised(recipe: Recipe, records: list[Record]) -> TrainingData:
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=2400)
+    parser.add_argument("--rows", type=int, default=1200)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
 
 from overtone.errors import DataError
 from overtone.inference.backup import Backup
@@ -34,6 +35,9 @@ ENOUGH_EMOJI = 30
 
 ENOUGH_UNSURE = 40
 """Unsure rows from which a later step is tried."""
+
+CHANCE = 0.1
+"""The largest p-value at which fixing more than breaking is believed."""
 
 FOLDS = 5
 """Parts that a step is fitted on in turn, so that it is judged on rows it was not fitted on."""
@@ -84,8 +88,15 @@ class Trial:
 
     @property
     def helps(self) -> bool:
-        """Whether, on rows it was not fitted on, it fixes more than it breaks and lowers the log loss."""
-        return self.fixed > self.broken and self.log_loss_after < self.log_loss_before
+        """Whether, on rows it was not fitted on, it lowers the log loss and fixes more than it breaks.
+
+        More by more than chance: an exact sign test (McNemar 1947, one-sided) at ``CHANCE``, since a few
+        unsure rows say little, and a step that does nothing would be kept every other time.
+        """
+        if self.fixed <= self.broken or not self.log_loss_after < self.log_loss_before:
+            return False
+        changed = self.fixed + self.broken
+        return float(binomtest(self.fixed, changed, alternative="greater").pvalue) <= CHANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +138,10 @@ def fit_cascade(
 ) -> tuple[Cascade, FitReport]:
     """Fit every number on the fit rows; only the promise looks at the calibration rows.
 
-    A step is kept if, cross-fitted on the fit rows, it fixes more than it breaks and lowers the log loss of
-    the unsure rows; of the backups that do, the one with the lowest log loss. The thresholds to test come
-    from the fit rows too, so the guarantee of ``calibrate.fit_threshold`` holds for rows like the calibration
-    rows.
+    A step is kept if, cross-fitted on the fit rows, it fixes more than it breaks, by more than chance, and
+    lowers the log loss of the unsure rows; of the backups that do, the one with the lowest log loss. The
+    thresholds to test come from the fit rows too, so the guarantee of ``calibrate.fit_threshold`` holds for
+    rows like the calibration rows.
 
     Args:
         primary: the model that reads every text.
