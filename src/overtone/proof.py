@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -165,6 +166,7 @@ def heal(
         Rows([row.text for row in certify], classes(recipe, certify)),
         recipe.cascade,
     )
+    shutil.rmtree(run.model / "cascade", ignore_errors=True)  # an earlier fit may have kept other steps
     cascade.save(run.model / "cascade")
     kept = [] if cascade.sarcasm is None else [sarcasm_headlines.CARD]
     run.note(
