@@ -129,11 +129,12 @@ def at_hand(words: list[str]) -> bool:
 
 
 RUNNER = """
-import contextlib, io, json, sys, traceback
+import contextlib, io, json, os, sys, traceback
 from overtone import cli
 
 def attempt(words):
     said = io.StringIO()
+    sys.stdin = open(os.devnull)  # a command reads it to its end, as if the process were its own
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             if words[0] == "python":
