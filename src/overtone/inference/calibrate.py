@@ -114,8 +114,8 @@ def threshold_grid(confidence: Floats, *, start: float = 0.2, size: int = 20) ->
     Args:
         confidence: of rows that calibrate nothing else, (M,), in 0..1.
         start: the coverage of the first threshold; smaller ones have too few answers to certify anything.
-        size: the number of thresholds before equal ones are joined. More of them answer a little more (2% of
-            the rows with 60), but stand so near to the limit that small samples pass it more often.
+        size: the number of thresholds before equal ones are joined. More of them answer a little more, but
+            stand so near to the limit that small samples pass it more often.
 
     Returns:
         (G,) thresholds, decreasing; the last is 0, which answers everything.

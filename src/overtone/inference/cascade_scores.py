@@ -161,9 +161,8 @@ def resample_check(
     """Certify the threshold on a random part of a pool and measure it on the rest, many times.
 
     Works on what the cascade said once about the pool, so no model runs again. The measured share of errors
-    scatters with the size of the rest too, while the guarantee (one time in twenty) is about its expectation:
-    were every threshold certified at its limit, halves of a pool would exceed the risk one time in eight, and
-    two fifths against three fifths one time in ten.
+    scatters with the size of the rest too, while the guarantee is about its expectation: without a horizon,
+    thresholds certified at their limit exceed the risk more often here than 1 - ``level``.
 
     Args:
         confidence: what the cascade says about the pool's rows, (N,), 0..1.
