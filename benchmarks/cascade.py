@@ -60,17 +60,24 @@ def promise(system: System, texts: list[str], gold: Ints) -> list[Figure]:
     """The stated risk over resamples of rows that neither trained nor fitted anything."""
     cascade = system.cascade
     trace = cascade.trace(texts)
-    found = cascade_scores.resample_check(
-        trace.confidence,
-        trace.label == gold,
-        np.array(cascade.fitted.grid),
-        risk=cascade.config.risk,
-        level=cascade.config.level,
-        horizon=cascade.config.horizon,
-        times=TIMES,
-        seed=SEED,
-    )
+
+    def tried(share: float) -> cascade_scores.Resamples:
+        return cascade_scores.resample_check(
+            trace.confidence,
+            trace.label == gold,
+            np.array(cascade.fitted.grid),
+            risk=cascade.config.risk,
+            level=cascade.config.level,
+            horizon=cascade.config.horizon,
+            times=TIMES,
+            share=share,
+            seed=SEED,
+        )
+
+    found, halves = tried(0.4), tried(0.5)
     return [
+        Figure("emotion.cascade-halves.risk_kept", halves.kept, n=TIMES, unit="resamples"),
+        Figure("emotion.cascade-halves.coverage", halves.coverage, n=TIMES, unit="share"),
         Figure("emotion.cascade.risk_kept", found.kept, n=TIMES, unit="resamples", against="18 of 20"),
         Figure("emotion.cascade.coverage", found.coverage, n=TIMES, unit="share", against="0.50"),
         Figure("emotion.cascade.mean_risk", float(np.nanmean(found.risks)), n=TIMES, unit="share"),
