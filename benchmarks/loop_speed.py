@@ -52,7 +52,7 @@ class WithLoss(nn.Module):
 def fresh(recipe: Recipe) -> Model:
     """The same model at the start of every fit."""
     torch.manual_seed(recipe.seed)
-    heads = {task.name: (task.head, len(recipe.data.labels)) for task in recipe.tasks}
+    heads = {name: (task.head, len(task.data.labels)) for name, task in recipe.tasks.items()}
     return store.build(recipe.body, recipe.adapter, heads)
 
 

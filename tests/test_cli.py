@@ -39,10 +39,14 @@ def recipe_file(tmp_path_factory, tiny, table):
         f"""
 name: moods
 description: A tiny run on a table of one's own.
-data:
-  sources: [{{kind: table, path: {table}}}]
-  labels: [joy, sadness, anger]
-  split: {{kind: seeded, validation: 0.4, test: 0.2}}
+tasks:
+  emotion:
+    kind: classification
+    data:
+      sources: [{{kind: table, path: {table}}}]
+      labels: [joy, sadness, anger]
+      split: {{kind: seeded, validation: 0.4, test: 0.2}}
+    head: {{hidden: [], dropout: 0.1}}
 body: {{weights: {tiny}}}
 train:
   epochs: 2
@@ -204,7 +208,7 @@ def test_show_a_data_set(overtone):
 
 
 def test_show_a_recipe_whose_name_a_data_set_has(overtone, recipe_file, tmp_path, monkeypatch):
-    code, out, _ = overtone("data", "show", recipe_file, "--set", "data.split.test=0.4")
+    code, out, _ = overtone("data", "show", recipe_file, "--set", "tasks.emotion.data.split.test=0.4")
     assert code == 0
     assert "leaks between splits" in out
     assert out != overtone("data", "show", recipe_file)[1]

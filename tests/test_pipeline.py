@@ -9,14 +9,16 @@ import pytest
 import torch
 import yaml
 
-from overtone import pipeline, recipe
+from overtone import pipeline, recipe, system
 from overtone.errors import DataError, RunError, WeightsError
-from overtone.inference import classify
+from overtone.inference.classify import Classifier
 from overtone.models import store
 from overtone.run import Run, read_json, write_json
 from overtone.training import loop as loops
 from overtone.training import tasks
 from overtone.training.stopping import InterruptedFitError
+from overtone.training.tasks import Reading
+from toys import task
 
 FULL = {"adapter": None}
 LORA = {"adapter": {"r": 4, "alpha": 8, "dropout": 0.0}}
@@ -27,18 +29,14 @@ def made(tiny, table, **changes):
     """A recipe of seconds on a table of texts."""
     values = {
         "name": "moods",
-        "data": {
-            "sources": [{"kind": "table", "path": str(table)}],
-            "labels": ["joy", "sadness", "anger"],
-            "split": {"kind": "seeded"},
-        },
         "body": {"weights": str(tiny), "max_length": 64},
-        "tasks": [{"kind": "classification", "head": {"dropout": 0.0}}],
+        "tasks": {"emotion": task(table)},
         "train": {
             "epochs": 2,
             "batch_size": 16,
             "optim": {"lr": 0.003, "head_lr": 0.01},
             "schedule": {"kind": "linear", "warmup_steps": 2},
+            "early_stopping": {"metric": "emotion.macro_f1"},
             "log_every": 1,
         },
         "evaluate": {"baselines": ["majority"], "resamples": 100},
@@ -63,26 +61,27 @@ def test_what_a_training_leaves(tiny, table, tmp_path, changes):
     prepared, fit = train(resolved, run)
     assert pipeline.finished(run)
     assert recipe.load(str(run.recipe)) == resolved
-    assert read_json(run.model / "labels.json") == {"labels": ["joy", "sadness", "anger"], "thresholds": None}
+    reading = Reading("classification", ("joy", "sadness", "anger"))
+    assert read_json(run.model / "labels.json") == {"emotion": reading.as_dict()}
     facts = run.facts()
     assert facts["fit"] == dataclasses.asdict(fit)
     assert facts["seed"] == 7
-    assert facts["data"]["rows"] == {
-        name: len(prepared.splits[name]) for name in ("train", "validation", "test")
+    splits = prepared.splits["emotion"]
+    assert facts["data"]["emotion"]["rows"] == {
+        name: len(splits[name]) for name in ("train", "validation", "test")
     }
     assert facts["fingerprints"].keys() == {"moods"}
     assert facts["licence"]["weights"] == "unknown"
-    assert facts["tokens"]["train"] == {"texts": len(prepared.splits.train), "cut": 0}
+    assert facts["tokens"]["train"] == {"texts": len(splits.train), "cut": 0}
     assert 0 < facts["model"]["trainable"] <= facts["model"]["parameters"]
     assert facts["peak_memory_bytes"] > 50e6
     steps = [row["step"] for row in run.history() if "loss" in row]
     assert steps == list(range(1, fit.steps + 1))
-    assert fit.steps == 2 * -(-len(prepared.splits.train) // 16)
+    assert fit.steps == 2 * -(-len(splits.train) // 16)
 
-    task = resolved.tasks[0]
-    loaded = classify.load(run.model, resolved.body, (task.name, task.head), resolved.data.labels)
-    rows = prepared.splits.validation
-    targets = tasks.encode_targets(rows, "emotion", loaded.labels, multilabel=False)
+    loaded = Classifier(system.load_reader(resolved, run))
+    rows = splits.validation
+    targets = tasks.encode_targets(rows, "emotion", loaded.labels, "classification")
     decided = torch.from_numpy(loaded.logits([row.text for row in rows])).argmax(dim=1)
     best = max(row["validation"]["emotion.macro_f1"] for row in run.history() if "validation" in row)
     accuracy = float((decided == targets).double().mean())
@@ -96,11 +95,11 @@ def test_thresholds_are_tuned_on_the_served_model(tiny, table_multilabel, tmp_pa
     resolved = made(
         tiny,
         table_multilabel,
-        tasks=[{"kind": "multilabel", "head": {"dropout": 0.0}, "loss": {"positive_weights": 0.5}}],
+        tasks={"emotion": task(table_multilabel, kind="multilabel", loss={"positive_weights": 0.5})},
     )
     run = Run(tmp_path / "run")
     _, fit = train(resolved, run)
-    facts = read_json(run.model / "labels.json")
+    facts = read_json(run.model / "labels.json")["emotion"]
     assert len(facts["thresholds"]) == 3
     assert all(0 < limit < 1 for limit in facts["thresholds"])
     assert 0 < fit.best <= 1

@@ -10,7 +10,7 @@ from overtone import pipeline, proof, recipe, system
 from overtone.data.sources import sarcasm_headlines
 from overtone.errors import DataError, RunError
 from overtone.run import Run
-from toys import sentences
+from toys import sentences, task
 
 NOT_HERE = "not tried: the data set sarcasm_headlines is not here"
 
@@ -19,11 +19,7 @@ def made(tiny, table, **changes):
     """A recipe of seconds with a cascade."""
     values = {
         "name": "moods",
-        "data": {
-            "sources": [{"kind": "table", "path": str(table)}],
-            "labels": ["joy", "sadness", "anger"],
-            "split": {"kind": "seeded", "validation": 0.4},
-        },
+        "tasks": {"emotion": task(table, data={"split": {"kind": "seeded", "validation": 0.4}})},
         "body": {"weights": str(tiny), "max_length": 64},
         "train": {"epochs": 1, "batch_size": 16, "optim": {"lr": 0.003, "head_lr": 0.01}},
         "evaluate": {"baselines": ["majority"], "resamples": 100},
@@ -139,11 +135,12 @@ def test_without_the_sarcasm_check_nothing_is_told(mine):
 
 def test_too_few_rows_leave_the_cascade_out_and_nothing_else_is_hidden(mine, monkeypatch):
     resolved, prepared, run = mine
+    rows = prepared.splits["emotion"]
     few = tuple(
-        next(r for r in prepared.splits.validation if r.targets["emotion"] == label)
-        for label in resolved.data.labels
+        next(r for r in rows.validation if r.targets["emotion"] == label)
+        for label in resolved.tasks["emotion"].data.labels
     )
-    splits = dataclasses.replace(prepared.splits, validation=few)
+    splits = {"emotion": dataclasses.replace(rows, validation=few)}
     proof.prove(resolved, dataclasses.replace(prepared, splits=splits), run)
     assert "rows to certify" in run.facts()["cascade"]["left_out"]
     assert "## Cascade" not in (run.folder / "report.md").read_text()

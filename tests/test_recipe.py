@@ -9,15 +9,25 @@ from overtone import recipe
 from overtone.data.records import Record
 from overtone.errors import UsageError
 from overtone.recipe import Recipe
+from overtone.training.tasks import Task
 
 MINIMAL = {
     "name": "mine",
-    "data": {
-        "sources": [{"kind": "table", "path": "rows.csv"}],
-        "labels": ["a", "b"],
-        "split": {"kind": "seeded"},
+    "tasks": {
+        "emotion": {
+            "kind": "classification",
+            "data": {
+                "sources": [{"kind": "table", "path": "rows.csv"}],
+                "labels": ["a", "b"],
+                "split": {"kind": "seeded"},
+            },
+        },
     },
 }
+
+
+def task(loaded):
+    return loaded.tasks["emotion"]
 
 
 def written(folder, values, name="mine.yaml"):
@@ -43,7 +53,7 @@ def test_every_shipped_recipe(name, tmp_path):
     assert loaded.name == name
     assert loaded.description
     assert recipe.load(written(tmp_path, loaded.to_yaml())) == loaded
-    assert loaded.train.early_stopping.direction(loaded.tasks) == 1
+    assert loaded.train.early_stopping.direction([Task(n, t.kind, None, 1.0) for n, t in loaded.tasks.items()]) == 1
 
 
 def test_what_is_shipped():
@@ -77,11 +87,11 @@ CHANGES = [
     (("adapter={r: 4}", "adapter=null"), lambda r: r.adapter is None),
     (("cascade={}",), lambda r: r.cascade is not None),
     (("cascade.risk=0.2",), lambda r: r.cascade is not None and r.cascade.risk == 0.2),
-    (("data.labels=[x, y, z]",), lambda r: r.data.labels == ("x", "y", "z")),
-    (("data.labels.1=c",), lambda r: r.data.labels == ("a", "c")),
-    (("data.sources.0.path=other.csv",), lambda r: str(r.data.sources[0].path) == "other.csv"),
-    (("tasks.0.head.hidden=[8, 4]",), lambda r: r.tasks[0].head.hidden == (8, 4)),
-    (("tasks.0.kind=multilabel",), lambda r: r.tasks[0].loss.kind == "binary_cross_entropy"),
+    (("tasks.emotion.data.labels=[x, y, z]",), lambda r: task(r).data.labels == ("x", "y", "z")),
+    (("tasks.emotion.data.labels.1=c",), lambda r: task(r).data.labels == ("a", "c")),
+    (("tasks.emotion.data.sources.0.path=other.csv",), lambda r: str(task(r).data.sources[0].path) == "other.csv"),
+    (("tasks.emotion.head.hidden=[8, 4]",), lambda r: task(r).head.hidden == (8, 4)),
+    (("tasks.emotion.kind=multilabel",), lambda r: task(r).loss.kind == "binary_cross_entropy"),
     (("train.tensorboard=true",), lambda r: r.train.tensorboard is True),
     (("description=a = b",), lambda r: r.description == "a = b"),
     (("seed=1", "seed=2"), lambda r: r.seed == 2),
@@ -102,13 +112,13 @@ UNKNOWN = [
     ("train.optim.learning_rate=3", "unknown key 'train.optim.learning_rate'", "layer_decay"),
     ("train.schedule.warmup=3", "unknown key 'train.schedule.warmup'", "warmup_steps"),
     ("train.freeze.layer=3", "unknown key 'train.freeze.layer'", None),
-    ("tasks.0.los={}", "unknown key 'tasks.0.los'", "loss"),
-    ("tasks.0.loss.label_smothing=0.1", "unknown key 'tasks.0.loss.label_smothing'", "label_smoothing"),
-    ("tasks.0.head.poling=cls", "unknown key 'tasks.0.head.poling'", "pooling"),
-    ("data.lables=[a, b]", "unknown key 'data.lables'", "labels"),
-    ("data.sources.0.pth=x", "unknown key 'data.sources.0.pth'", "path"),
-    ("data.split.tset=0.2", "unknown key 'data.split.tset'", "test"),
-    ("data.leakage.nera=1", "unknown key 'data.leakage.nera'", "near"),
+    ("tasks.emotion.los={}", "unknown key 'tasks.emotion.los'", "loss"),
+    ("tasks.emotion.loss.label_smothing=0.1", "unknown key 'tasks.emotion.loss.label_smothing'", "label_smoothing"),
+    ("tasks.emotion.head.poling=cls", "unknown key 'tasks.emotion.head.poling'", "pooling"),
+    ("tasks.emotion.data.lables=[a, b]", "unknown key 'tasks.emotion.data.lables'", "labels"),
+    ("tasks.emotion.data.sources.0.pth=x", "unknown key 'tasks.emotion.data.sources.0.pth'", "path"),
+    ("tasks.emotion.data.split.tset=0.2", "unknown key 'tasks.emotion.data.split.tset'", "test"),
+    ("leakage.nera=1", "unknown key 'leakage.nera'", "near"),
     ("adapter.rank=3", "unknown key 'adapter.rank'", None),
     ("adapter.dropuot=0", "unknown key 'adapter.dropuot'", "dropout"),
     ("cascade.risc=0.1", "unknown key 'cascade.risc'", "risk"),
@@ -147,14 +157,14 @@ WRONG = [
     ("train.precision=fp16", "train.precision: input should be 'fp32' or 'bf16' (found 'fp16')"),
     ("train.schedule.kind=cosin", "train.schedule.kind: no 'cosin': did you mean 'cosine'?"),
     ("train.schedule={warmup_steps: 3}", "'train.schedule.kind' is missing"),
-    ("tasks.0.kind=clasification", "tasks.0.kind: no 'clasification': did you mean 'classification'?"),
-    ("data.sources=[{kind: table}]", "'data.sources.0.path' is missing"),
-    ("data.sources=[]", "data.sources: tuple should have at least 1 item"),
-    ("data.split={kind: seeded, validation: 0.8, test: 0.3}", "data.split: validation 0.8 and test 0.3"),
-    ("data.labels=[a, b, a]", "data.labels: listed twice: a"),
-    ("data.labels=[yes, b]", "data.labels.0: input should be a valid string (found True)"),
+    ("tasks.emotion.kind=clasification", "tasks.emotion.kind: no 'clasification': did you mean 'classification'?"),
+    ("tasks.emotion.data.sources=[{kind: table}]", "'tasks.emotion.data.sources.0.path' is missing"),
+    ("tasks.emotion.data.sources=[]", "tasks.emotion.data.sources: tuple should have at least 1 item"),
+    ("tasks.emotion.data.split={kind: seeded, validation: 0.8, test: 0.3}", "tasks.emotion.data.split: validation 0.8 and test 0.3"),
+    ("tasks.emotion.data.labels=[a, b, a]", "tasks.emotion.data.labels: listed twice: a"),
+    ("tasks.emotion.data.labels=[yes, b]", "tasks.emotion.data.labels.0: input should be a valid string (found True)"),
     ("name=Not A Name", "name: string should match pattern"),
-    ("tasks=[]", "tasks: tuple should have at least 1 item"),
+    ("tasks={}", "tasks: dictionary should have at least 1 item"),
     ("train=5", "train: input should be a valid dictionary"),
     ("seed=-1", "seed: input should be greater than or equal to 0"),
 ]
@@ -171,11 +181,11 @@ def test_a_wrong_value(mine, override, what):
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        (["evaluate.metric=acuracy"], "evaluate.metric: no metric 'acuracy': did you mean 'accuracy'?"),
-        (["evaluate.metric=hamming"], "evaluate.metric: 'hamming' is of multi-label tasks alone"),
+        (["tasks.emotion.metric=acuracy"], "tasks.emotion.metric: no 'acuracy': did you mean 'accuracy'?"),
+        (["tasks.emotion.metric=hamming"], "tasks.emotion.metric: no 'hamming'"),
+        (["tasks.emotion.metric=c.f1"], "tasks.emotion.metric: no 'c.f1'"),
         (["train.early_stopping.metric=emotion.macro_f"], "did you mean 'emotion.macro_f1'?"),
         (["train.early_stopping.metric=emotion.hamming"], "no 'emotion.hamming'"),
-        (["tasks.0.name=topic"], "no 'emotion.macro_f1': did you mean 'topic.macro_f1'?"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -184,15 +194,15 @@ def test_a_metric_that_the_task_has_not(mine, overrides, what):
 
 
 def test_a_metric_of_multi_label_tasks(mine):
-    several = ["tasks.0.kind=multilabel", "evaluate.metric=hamming"]
+    several = ["tasks.emotion.kind=multilabel", "tasks.emotion.metric=hamming"]
     loaded = recipe.load(mine, [*several, "train.early_stopping.metric=emotion.hamming"])
-    assert loaded.evaluate.metric == "hamming"
+    assert task(loaded).metric == "hamming"
     assert recipe.load(mine, ["train.early_stopping.metric=loss"]).train.early_stopping.metric == "loss"
 
 
 def test_a_cascade_is_for_one_label(mine):
-    error = refused(mine, "tasks.0.kind=multilabel", "cascade={}")
-    assert "set cascade=null for a multi-label task" in error.what
+    error = refused(mine, "tasks.emotion.kind=multilabel", "cascade={}")
+    assert "set cascade=null" in error.what
 
 
 def test_every_mistake_is_told_at_once(mine):
@@ -212,10 +222,10 @@ def test_an_adapter_in_a_frozen_backbone_would_not_be_trained(mine):
         ("epochs", "not of the form a.b=c"),
         ("=3", "not of the form a.b=c"),
         ("train.epochs=[", "the value is not YAML"),
-        ("data.labels.7=x", "'7' is not a place in a list of 2"),
-        ("data.labels.-1=x", "'-1' is not a place in a list of 2"),
-        ("data.sources.x.path=y", "'x' is not a place in a list of 1"),
-        ("data.labels.0.x=y", "'0' holds a value, not keys"),
+        ("tasks.emotion.data.labels.7=x", "'7' is not a place in a list of 2"),
+        ("tasks.emotion.data.labels.-1=x", "'-1' is not a place in a list of 2"),
+        ("tasks.emotion.data.sources.x.path=y", "'x' is not a place in a list of 1"),
+        ("tasks.emotion.data.labels.0.x=y", "'0' holds a value, not keys"),
         ("train.epochs.x=y", "'epochs' holds a value, not keys"),
     ],
 )
@@ -236,15 +246,15 @@ def test_extends_merges_key_by_key(tmp_path):
     above = {
         "extends": "base.yaml",
         "name": "above",
-        "data": {"labels": ["x", "y", "z"]},
+        "tasks": {"emotion": {"data": {"labels": ["x", "y", "z"]}}},
         "train": {"optim": {"head_lr": 0.25}, "schedule": {"kind": "plateau"}},
         "adapter": {"kind": "lora", "alpha": 16},
     }
     loaded = recipe.load(written(tmp_path, above, "above.yaml"))
     assert loaded.name == "above"
     assert (loaded.train.epochs, loaded.train.optim.lr, loaded.train.optim.head_lr) == (9, 0.5, 0.25)
-    assert loaded.data.labels == ("x", "y", "z")  # lists are replaced
-    assert loaded.data.sources[0].kind == "table"
+    assert task(loaded).data.labels == ("x", "y", "z")  # lists are replaced
+    assert task(loaded).data.sources[0].kind == "table"
     assert (loaded.train.schedule.kind, loaded.train.schedule.warmup_steps) == (
         "plateau",
         100,
@@ -263,7 +273,7 @@ def test_extends_looks_beside_the_file_and_among_the_shipped(tmp_path, monkeypat
     shipped = written(tmp_path, {"extends": "emotion", "name": "variant", "train": {"epochs": 1}})
     loaded = recipe.load(shipped)
     assert (loaded.name, loaded.train.epochs) == ("variant", 1)
-    assert loaded.data == recipe.load("emotion").data
+    assert loaded.tasks == recipe.load("emotion").tasks
 
 
 def test_extends_itself(tmp_path):
@@ -289,7 +299,7 @@ def test_an_unknown_recipe():
         ("", "is not a recipe: it holds NoneType"),
         ("- a\n- b\n", "is not a recipe: it holds list"),
         ("just text", "is not a recipe: it holds str"),
-        ("name: mine\n", "'data' is missing"),
+        ("name: mine\n", "'tasks' is missing"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
     ],
 )

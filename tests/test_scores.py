@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sk
 
 from overtone.errors import DataError
 from overtone.scores import (
     METRICS,
+    Estimates,
     Predictions,
+    applies,
     aurc,
-    confusion,
     indicators,
-    per_label,
+    metrics_of,
     reliability,
     risk_coverage,
     select,
@@ -41,6 +44,14 @@ def random_single(seed=0, n=200, width=4):
 def random_multi(seed=0, n=200, width=4):
     rng = np.random.default_rng(seed)
     return make((rng.random((n, width)) < 0.3).astype(np.int64), rng.random((n, width)))
+
+
+def random_numbers(seed=0, n=200, width=3):
+    rng = np.random.default_rng(seed)
+    gold = rng.normal(size=(n, width)) * [1, 2, 3] + 3
+    decided = gold + rng.normal(size=(n, width))
+    ids = tuple(f"r{i}" for i in range(n))
+    return Estimates(ids, ("valence", "arousal", "dominance"), gold, decided, ("s",) * n)
 
 
 # Six rows, three labels: decided a a b b c a against gold a a b c c b.
@@ -113,7 +124,49 @@ def test_multilabel_metrics_equal_scikit_learn(seed):
 def test_a_metric_knows_its_name_direction_and_unit():
     assert all(name == metric.name and metric.unit for name, metric in METRICS.items())
     lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
-    assert lower == {"log_loss", "brier", "ece", "hamming"}
+    assert lower == {"log_loss", "brier", "ece", "hamming", "mae", "rmse"}
+
+
+def test_each_kind_has_its_metrics():
+    classes, several, numbers = map(metrics_of, ("classification", "multilabel", "regression"))
+    assert set(several) - set(classes) == {"hamming"}
+    assert numbers == ("pearson", "spearman", "ccc", "mae", "rmse", "r2")
+    assert {*several, *numbers} == set(METRICS)
+    assert applies("pearson", "regression")
+    assert not applies("pearson", "classification")
+    assert not applies("hamming", "classification")
+    assert not applies("hammer", "multilabel")
+    for scored, names in ((HAND, classes), (random_multi(), several), (random_numbers(), numbers)):
+        assert tuple(summary(scored)) == names == metrics_of(scored.kind)
+
+
+def test_metrics_of_numbers_are_means_over_the_numbers():
+    p = random_numbers()
+    found = summary(p)
+    error = p.decided - p.gold
+    columns = list(zip(p.gold.T, p.decided.T, strict=True))
+    assert found["pearson"] == pytest.approx(np.mean([pearsonr(g, d).statistic for g, d in columns]))
+    assert found["spearman"] == pytest.approx(np.mean([spearmanr(g, d).statistic for g, d in columns]))
+    assert found["mae"] == pytest.approx(sk.mean_absolute_error(p.gold, p.decided))
+    assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(p.gold, p.decided))
+    assert found["r2"] == pytest.approx(sk.r2_score(p.gold, p.decided))
+    assert found["mae"] != pytest.approx(np.abs(error).max())
+
+
+def test_a_metric_of_the_other_kind_does_not_apply():
+    assert np.isnan(METRICS["accuracy"].function(random_numbers()))
+    assert np.isnan(METRICS["pearson"].function(HAND))
+
+
+def test_a_number_that_does_not_vary_is_left_out_of_the_mean():
+    p = random_numbers()
+    gold = p.gold.copy()
+    gold[:, 1] = 3.1
+    still = dataclasses.replace(p, gold=gold)
+    kept = [pearsonr(gold[:, i], p.decided[:, i]).statistic for i in (0, 2)]
+    assert summary(still)["pearson"] == pytest.approx(np.mean(kept))
+    nothing = dataclasses.replace(p, gold=np.full_like(gold, 3.1))
+    assert set(summary(nothing)) == {"mae", "rmse"}
 
 
 def test_labels_that_occur_nowhere_do_not_count_as_zero():
@@ -160,21 +213,15 @@ def test_reliability_bins_hold_their_upper_edge():
     assert np.isnan(reliability(np.array([0.9]), np.array([True]), 2)[1][0])
 
 
-def test_per_label_and_confusion():
-    rows = per_label(HAND)
-    assert [row.support for row in rows] == [2, 2, 2]
-    assert rows[0].label == "a"
-    assert (rows[0].precision, rows[0].recall, rows[0].f1) == pytest.approx((2 / 3, 1, 0.8))
-    assert confusion(HAND).tolist() == [[2, 0, 0], [1, 1, 0], [0, 1, 1]]
-    assert [row.support for row in per_label(random_multi())] == random_multi().gold.sum(axis=0).tolist()
-    with pytest.raises(DataError, match="one label a row"):
-        confusion(random_multi())
-
-
 def test_select_takes_indices_and_masks():
     assert select(HAND, np.array([5, 0, 0])).ids == ("r5", "r0", "r0")
     assert select(HAND, HAND.correct).ids == ("r0", "r1", "r2", "r4")
     assert select(random_multi(), np.array([3])).gold.shape == (1, 4)
+    p = random_numbers()
+    some = select(p, np.array([5, 0]))
+    assert some.ids == ("r5", "r0")
+    assert (some.decided == p.decided[[5, 0]]).all()
+    assert some.labels == p.labels
 
 
 def test_confidence_and_correct():

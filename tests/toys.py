@@ -74,6 +74,17 @@ def sentences(n: int, seed: int = 0, multilabel: bool = False) -> list[tuple[str
     return made
 
 
+def task(path: Path | str, **changes: Any) -> dict[str, Any]:
+    """The one task of a recipe on a table of the texts above, as YAML has it; ``data`` is merged."""
+    data = {
+        "sources": [{"kind": "table", "path": str(path)}],
+        "labels": list(LABELS),
+        "split": {"kind": "seeded"},
+        **changes.pop("data", {}),
+    }
+    return {"kind": "classification", "data": data, "head": {"hidden": [], "dropout": 0.0}, **changes}
+
+
 def write_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer of the words above and the letters, so that no text is out of its reach."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -144,14 +155,16 @@ def build_model(
     """A fresh model with one head for the three labels; without dropout unless asked."""
     torch.manual_seed(seed)
     body = EncoderConfig(weights=str(weights), dropout=dropout)
-    return store.build(body, adapter, {"emotion": (head or HeadConfig(dropout=dropout), len(LABELS))})
+    return store.build(body, adapter, {"emotion": (head or HeadConfig(hidden=(), dropout=dropout), len(LABELS))})
 
 
 def training_data(model: Model, rows: list[Record], *, multilabel: bool = False) -> TrainingData:
     """Rows as the loop takes them."""
     encoded = encode(model.body.tokenizer, [row.text for row in rows], model.body.max_length)
     return TrainingData(
-        encoded, {"emotion": tasks.encode_targets(rows, "emotion", LABELS, multilabel=multilabel)}
+        encoded, {"emotion": tasks.encode_targets(
+            rows, "emotion", LABELS, "multilabel" if multilabel else "classification"
+        )}
     )
 
 
@@ -201,7 +214,7 @@ def build_loop(
     made = losses.build(loss or losses.CrossEntropyConfig(), data.targets["emotion"], len(LABELS))
     values: dict[str, Any] = {
         "model": model,
-        "tasks": [tasks.Task("emotion", LABELS, False, made, 1.0)],
+        "tasks": [tasks.Task("emotion", "classification", made, 1.0)],
         "data": data,
         "validate": Judge(model),
         "config": config or settings(),

@@ -172,7 +172,8 @@ def evaluate(
     with place.lock():
         proof.prove(resolved, pipeline.prepare(resolved, place), place)
     if json_:
-        print(screen.as_json(read_json(place.evaluation / "test.summary.json")))  # noqa: T201
+        found = {name: read_json(place.evaluation / name / "test.summary.json") for name in resolved.tasks}
+        print(screen.as_json(found))  # noqa: T201
     else:
         screen.report(run_folder, out, err)
 
@@ -301,18 +302,19 @@ def data_show(
     set_: Sets = None,
 ) -> None:
     """A data set's card and first rows, or a recipe's splits, leaks and licence."""
+    from overtone import pipeline
     from overtone import recipe as recipes
     from overtone.apps import screen
-    from overtone.data import split
     from overtone.data.fetch import catalogue, locate
 
     known = catalogue()
     is_recipe = name not in known and (name in recipes.shipped() or Path(name).is_file())
     if as_recipe or is_recipe:
         resolved = recipes.load(name, set_ or [])
-        report = split.prepare(resolved.data, resolved.seed).report
-        out.print_json(data={key: value for key, value in report.as_dict().items() if key != "leaks"})
-        out.print(f"{len(report.leaks)} leaks between splits")
+        for task, report in pipeline.divide(resolved).reports.items():
+            out.print(Text(task, style="bold"))
+            out.print_json(data={key: value for key, value in report.as_dict().items() if key != "leaks"})
+            out.print(f"{len(report.leaks)} leaks between splits")
         return
     if name not in known:
         raise UsageError(

@@ -116,8 +116,8 @@ def _train(records: list[Record], precision: str) -> tuple[int, float, float]:
     torch.manual_seed(0)
     model = store.build(EncoderConfig(), LoraConfig(), {"emotion": (HeadConfig(), len(labels))})
     encoded = encode(model.body.tokenizer, [row.text for row in records], 128)
-    targets = tasks.encode_targets(records, "emotion", labels, multilabel=False)
-    loss = losses.build(tasks.ClassificationConfig().loss, targets, len(labels))
+    targets = tasks.encode_targets(records, "emotion", labels, "classification")
+    loss = losses.build(losses.CrossEntropyConfig(), targets, len(labels))
     config = TrainConfig.model_validate(
         {
             "epochs": 1000,
@@ -138,7 +138,7 @@ def _train(records: list[Record], precision: str) -> tuple[int, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         loop = Loop(
             model=model,
-            tasks=[tasks.Task("emotion", labels, False, loss, 1.0)],
+            tasks=[tasks.Task("emotion", "classification", loss, 1.0)],
             data=TrainingData(encoded, {"emotion": targets}),
             validate=enough,
             config=config,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from overtone import proof
 from overtone import recipe as recipes
+from overtone.breakdown import figure, metric_named
 from overtone.data import split
+from overtone.data.batches import Encoded
 from overtone.data.records import Record
 from overtone.data.split import Prepared
 from overtone.data.tokenize import encode
@@ -27,10 +30,11 @@ from overtone.models import store, weights
 from overtone.models.model import Model, sweep
 from overtone.recipe import Recipe
 from overtone.run import Run, write_atomic, write_json, writes
-from overtone.scores import summary, tune_thresholds
-from overtone.training import freezing, losses, tasks
-from overtone.training.cache import freeze_states
+from overtone.scores import Predictions, summary, tune_thresholds
+from overtone.training import losses, tasks
+from overtone.training.cache import StateCache
 from overtone.training.loop import Fit, Loop, TrainingData
+from overtone.training.tasks import Reading, TaskConfig, scores_of
 
 
 def run(recipe: Recipe, run: Run, *, overwrite: bool = False) -> Run:
@@ -111,17 +115,36 @@ def prepare(recipe: Recipe, run: Run) -> Prepared:
         RunError: something is trained already, and on other data: its rows may be among the new test rows.
     """
     begun = time.perf_counter()
-    prepared = split.prepare(recipe.data, recipe.seed)
-    _refuse_other_data(prepared, run)
-    if not writes():
-        return prepared
-    run.note(
-        data=prepared.report.as_dict(),
-        fingerprints=prepared.fingerprints,
-        licence=proof.licence(recipe, prepared.cards),
-        prepare_seconds=round(time.perf_counter() - begun, 1),
-    )
+    prepared = divide(recipe)
+    claim(recipe, prepared, run, seconds=time.perf_counter() - begun)
     return prepared
+
+
+def divide(recipe: Recipe) -> Prepared:
+    """The rows of the recipe's tasks, divided and checked; of recipes that differ elsewhere they are the same.
+
+    Raises:
+        DataError: see ``split.prepare``.
+    """
+    return split.prepare(
+        {name: task.data for name, task in recipe.tasks.items()}, recipe.leakage, recipe.rows_seed
+    )
+
+
+def claim(recipe: Recipe, prepared: Prepared, run: Run, *, seconds: float) -> None:
+    """Note in the manifest what data the run is of, and how long they took to prepare.
+
+    Raises:
+        RunError: something is trained already, and on other data.
+    """
+    _refuse_other_data(prepared, run)
+    if writes():
+        run.note(
+            data={name: report.as_dict() for name, report in prepared.reports.items()},
+            fingerprints=prepared.fingerprints,
+            licence=proof.licence(recipe, prepared.cards),
+            prepare_seconds=round(seconds, 1),
+        )
 
 
 def _refuse_other_data(prepared: Prepared, run: Run) -> None:
@@ -141,115 +164,184 @@ def _refuse_other_data(prepared: Prepared, run: Run) -> None:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One task's share of the rows that choose the best step.
+
+    Args:
+        records: N validation rows of the task.
+        encoded: their tokens.
+        gold: their targets in the data's unit, (N, …).
+        targets: the same as the loss takes them.
+    """
+
+    records: Sequence[Record]
+    encoded: Encoded
+    gold: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
 class Validation:
-    """The rows that choose the best step, and judge it."""
+    """The rows that choose the best step, and judge it.
+
+    Args:
+        recipe: names each task's metric and weight.
+        parts: task → its rows.
+        losses: task → its loss.
+        readings: task → how its outputs are read, without thresholds.
+        cache: gives the states below the layers that are trained.
+    """
 
     recipe: Recipe
-    records: Sequence[Record]
-    data: TrainingData
+    parts: Mapping[str, Part]
     losses: Mapping[str, losses.Loss]
+    readings: Mapping[str, Reading]
+    cache: StateCache
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """Loss and metrics of the validation rows, by ``task.metric``."""
-        outputs = _outputs(model, self.data, bf16=self.recipe.train.precision == "bf16")
-        figures: dict[str, float] = {"loss": 0.0}
-        for task in self.recipe.tasks:
-            logits, targets, loss = outputs[task.name], self.data.targets[task.name], self.losses[task.name]
+        """Loss and metrics by ``task.metric``, and ``mean``: of every task's own metric."""
+        figures: dict[str, float] = {"loss": 0.0, "mean": 0.0}
+        for name, part in self.parts.items():
+            task, loss = self.recipe.tasks[name], self.losses[name]
+            outputs = self.outputs(model, name, bf16=self.recipe.train.precision == "bf16")
             figures["loss"] += task.weight * float(
-                loss.total(logits, targets) / loss.count(targets).clamp(min=1e-8)
+                loss.total(outputs, part.targets) / loss.count(part.targets).clamp(min=1e-8)
             )
-            multilabel = task.kind == "multilabel"
-            shares = tasks.probabilities(logits.double().numpy(), multilabel=multilabel)
-            made = tasks.predictions(self.records, targets, self.recipe.data.labels, shares)
-            if multilabel:
-                limits = tune_thresholds(made)
-                made = tasks.predictions(self.records, targets, self.recipe.data.labels, shares, limits)
-            figures |= {f"{task.name}.{name}": value for name, value in summary(made).items()}
+            scored = scores_of(self.reading(name, outputs), part.records, part.gold, outputs.double().numpy())
+            chosen = metric_named(task.metric, scored)
+            sign = 1 if chosen.higher_is_better else -1
+            figures["mean"] += sign * chosen.function(scored) / len(self.parts)
+            figures |= {f"{name}.{metric}": value for metric, value in summary(scored).items()}
+            stop_task, _, path = self.recipe.train.early_stopping.metric.partition(".")
+            if stop_task == name:
+                figures[f"{name}.{path}"] = figure(scored, path)
         return figures
 
+    def outputs(self, model: Model, name: str, *, bf16: bool) -> Tensor:
+        """The outputs of a task's head for its rows, (N, L)."""
+        part = self.parts[name]
 
-def _outputs(model: Model, data: TrainingData, *, bf16: bool) -> dict[str, Tensor]:
-    """The outputs of every head for every row, (N, …), in the precision that training used."""
+        def run(inputs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                made: dict[str, Tensor] = model(inputs, mask)
+                return {name: made[name]}
 
-    def run(input_ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            made: dict[str, Tensor] = model(input_ids, mask)
-            return made
+        return sweep(run, self.cache(part.encoded, bf16=bf16) or part.encoded, model.device)[name]
 
-    return sweep(run, data.encoded, model.device)
+    def reading(self, name: str, outputs: Tensor) -> Reading:
+        """How a task's outputs are read, with the thresholds that are best on its rows, where it has some."""
+        reading, part = self.readings[name], self.parts[name]
+        if reading.kind != "multilabel":
+            return reading
+        made = scores_of(reading, part.records, part.gold, outputs.double().numpy())
+        assert isinstance(made, Predictions)
+        return replace(reading, thresholds=np.round(tune_thresholds(made), 6))
 
 
 def train(recipe: Recipe, prepared: Prepared, run: Run) -> Fit:
     """Fit the model and write its best step, its labels and its thresholds."""
-    labels = recipe.data.labels
     torch.manual_seed(recipe.seed)
-    heads = {task.name: (task.head, len(labels)) for task in recipe.tasks}
+    heads = {name: (task.head, len(task.data.labels)) for name, task in recipe.tasks.items()}
     model = store.build(recipe.body, recipe.adapter, heads)
-    freezing.freeze(model.body, recipe.train.freeze)
-    held_out, _ = recipe.held_out(prepared.splits.validation)
-    data = {
-        "train": _tokenised(recipe, model, prepared.splits.train),
-        "validation": _tokenised(recipe, model, held_out),
-    }
-    if not any(p.requires_grad for p in model.body.parameters()):
-        frozen = freeze_states(model.body, data["train"].encoded)
-        data["train"] = TrainingData(data["train"].encoded, data["train"].targets, frozen)
+    readings = {name: _reading(task, prepared.splits[name].train) for name, task in recipe.tasks.items()}
+    cache = StateCache(model)
+    data = _training_data(recipe, model, prepared, readings)
     losses_by_task = {
-        task.name: losses.build(task.loss, data["train"].targets[task.name], len(labels))
-        for task in recipe.tasks
+        name: losses.build(task.loss, data.targets[name], len(task.data.labels))
+        for name, task in recipe.tasks.items()
     }
+    validation = Validation(
+        recipe, _parts(recipe, model, prepared, readings), losses_by_task, readings, cache
+    )
     loop = Loop(
         model=model,
         tasks=[
-            tasks.Task(task.name, labels, task.kind == "multilabel", losses_by_task[task.name], task.weight)
-            for task in recipe.tasks
+            tasks.Task(name, task.kind, losses_by_task[name], task.weight)
+            for name, task in recipe.tasks.items()
         ],
-        data=data["train"],
-        validate=Validation(recipe, held_out, data["validation"], losses_by_task),
+        data=data,
+        validate=validation,
         config=recipe.train,
         run=run,
         seed=recipe.seed,
+        cache=cache,
     )
     fit = loop.fit()
     if loop.accelerator.is_main_process:
-        _write(recipe, run, model, fit, data, held_out)
+        _write(recipe, run, fit, validation, model, data)
     loop.accelerator.wait_for_everyone()
     return fit
 
 
-def _tokenised(recipe: Recipe, model: Model, records: Sequence[Record]) -> TrainingData:
-    """Token ids and targets of rows."""
-    encoded = encode(model.body.tokenizer, [row.text for row in records], model.body.max_length)
-    targets = {
-        task.name: tasks.encode_targets(
-            records, recipe.data.target, recipe.data.labels, multilabel=task.kind == "multilabel"
-        )
-        for task in recipe.tasks
-    }
-    return TrainingData(encoded, targets)
+def _reading(task: TaskConfig, records: Sequence[Record]) -> Reading:
+    """How a task's outputs are read; numbers are learnt in units of their deviation over training rows."""
+    context = any(row.context is not None for row in records)
+    if task.kind != "regression":
+        return Reading(task.kind, task.data.labels, context=context)
+    numbers = tasks.encode_targets(records, task.data.target, task.data.labels, task.kind).double()
+    mean, scale = numbers.mean(dim=0), numbers.std(dim=0, correction=0)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return Reading(task.kind, task.data.labels, mean=mean.numpy(), scale=scale.numpy(), context=context)
+
+
+def _training_data(
+    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+) -> TrainingData:
+    """The training rows of all tasks, each row once; a task's target is masked where the row is not its own."""
+    rows: dict[str, Record] = {}
+    groups: list[int] = []
+    for group, name in enumerate(recipe.tasks):
+        new = {row.id: row for row in prepared.splits[name].train if row.id not in rows}
+        rows |= new
+        groups += [group] * len(new)
+    place = {row: i for i, row in enumerate(rows)}
+    targets: dict[str, Tensor] = {}
+    for name, task in recipe.tasks.items():
+        own = prepared.splits[name].train
+        gold = tasks.encode_targets(own, task.data.target, task.data.labels, task.kind)
+        known = readings[name].learnt(gold)
+        fill = losses.MISSING if task.kind == "classification" else math.nan
+        targets[name] = known.new_full((len(rows), *known.shape[1:]), fill)
+        targets[name][[place[row.id] for row in own]] = known
+    encoded = _tokenised(model, list(rows.values()))
+    return TrainingData(encoded, targets, groups=np.array(groups))
+
+
+def _parts(
+    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+) -> dict[str, Part]:
+    """Every task's rows that choose the best step."""
+    parts = {}
+    for name, task in recipe.tasks.items():
+        records, _ = recipe.held_out(prepared.splits[name].validation)
+        gold = tasks.encode_targets(records, task.data.target, task.data.labels, task.kind)
+        parts[name] = Part(records, _tokenised(model, records), gold, readings[name].learnt(gold))
+    return parts
+
+
+def _tokenised(model: Model, records: Sequence[Record]) -> Encoded:
+    body = model.body
+    contexts = [row.context for row in records]
+    return encode(body.tokenizer, [row.text for row in records], body.max_length, contexts)
 
 
 def _write(
-    recipe: Recipe,
-    run: Run,
-    model: Model,
-    fit: Fit,
-    data: Mapping[str, TrainingData],
-    held_out: Sequence[Record],
+    recipe: Recipe, run: Run, fit: Fit, validation: Validation, model: Model, data: TrainingData
 ) -> None:
     """Write the trained model and what the fit cost; labels last, since they say that the rest is whole."""
     store.save(model, run.model, recipe.body)
+    texts = {"train": [data.encoded], "validation": [part.encoded for part in validation.parts.values()]}
     run.note(
         fit=asdict(fit),
         model=model.sizes(),
-        tokens={name: {"texts": len(part.encoded), "cut": part.encoded.cut} for name, part in data.items()},
+        tokens={
+            name: {"texts": sum(map(len, parts)), "cut": sum(part.cut for part in parts)}
+            for name, parts in texts.items()
+        },
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-    thresholds: list[float] | None = None
-    task = recipe.tasks[0]
-    if task.kind == "multilabel":
-        logits = _outputs(model.eval(), data["validation"], bf16=False)[task.name].double().numpy()
-        shares = tasks.probabilities(logits, multilabel=True)
-        made = tasks.predictions(held_out, data["validation"].targets[task.name], recipe.data.labels, shares)
-        thresholds = np.round(tune_thresholds(made), 6).tolist()
-    write_json(run.model / "labels.json", {"labels": recipe.data.labels, "thresholds": thresholds})
+    model.eval()
+    final = {
+        name: validation.reading(name, validation.outputs(model, name, bf16=False)) for name in recipe.tasks
+    }
+    write_json(run.model / "labels.json", {name: reading.as_dict() for name, reading in final.items()})

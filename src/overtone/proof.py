@@ -26,15 +26,22 @@ from overtone.inference.backup import Backup, PrototypeBackup, TfidfBackup
 from overtone.inference.calibrate import softmax
 from overtone.inference.cascade import Cascade
 from overtone.inference.cascade_fit import FitReport, Rows, TooFewRowsError, fit_cascade
-from overtone.inference.classify import Classifier, FrozenEncoder
+from overtone.inference.classify import Classifier, FrozenEncoder, Reader
 from overtone.inference.sarcasm import SarcasmDetector, SarcasmScores
 from overtone.models import weights
 from overtone.models.tfidf import TfidfClassifier
 from overtone.recipe import Recipe
 from overtone.run import Run, write_json
-from overtone.scores import Ints, Predictions, summary
-from overtone.system import load_classifier
+from overtone.scores import Ints, Scored, summary
+from overtone.system import load_reader
 from overtone.training import tasks
+
+METRICS_SHOWN: dict[str, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1"),
+    "multilabel": ("accuracy", "macro_f1"),
+    "regression": ("pearson", "ccc", "mae"),
+}
+"""What stands beside a task's own metric in the comparison with its baselines."""
 
 BACKUP_SHARE = 0.1
 """Share of the training rows that chooses the strength of the TF-IDF backup."""
@@ -42,39 +49,26 @@ BACKUP_SHARE = 0.1
 
 def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
     """Evaluate a trained run on its test rows, beside its baselines, and write scores, plots and report."""
-    classifier = load_classifier(recipe, run)
-    records = prepared.splits.test
-    model = System(run.name, predict(recipe, classifier, records))
+    reader = load_reader(recipe, run)
     encoder = FrozenEncoder(recipe.body, remember=True)
-    others = _baselines(recipe, prepared, encoder)
-    for system in (model, *others):
-        name = "test" if system is model else system.name
-        save_predictions(run.evaluation / f"{name}.jsonl", system.predictions)
-        write_json(run.evaluation / f"{name}.summary.json", summary(system.predictions))
-    metrics = list(dict.fromkeys((recipe.evaluate.metric, "accuracy", "macro_f1")))
-    evidence = Evidence(
-        metric=recipe.evaluate.metric,
-        model=model,
-        baselines=others,
-        standings=standings(model, others, metrics, seed=recipe.seed, resamples=recipe.evaluate.resamples),
-        texts={record.id: record.text for record in records},
-        resamples=recipe.evaluate.resamples,
-    )
-    write_json(run.evaluation / "standings.json", [asdict(each) for each in evidence.standings])
+    found = score(recipe, prepared, run, reader)
+    evidence = [_evidence(recipe, name, prepared, run, (found[name], encoder)) for name in recipe.tasks]
     cascade, edges = None, None
     if recipe.cascade is not None:
+        classifier = Classifier(reader)
         try:
-            healed, found, heard = heal(recipe, prepared, (classifier, encoder), run)
+            healed, fitted, heard = heal(recipe, prepared, (classifier, encoder), run)
         except TooFewRowsError as error:
             run.note(cascade={"left_out": str(error)})
         else:
-            cascade = _cascade_section(recipe, healed, (found, heard), records)
+            records = prepared.splits[recipe.only[0]].test
+            cascade = _cascade_section(recipe, healed, (fitted, heard), records)
             edges = _edge_section(classifier, healed)
     facts = run.facts()
     report.write(
         Report(
             origin=Origin(recipe.description, facts["command"], recipe.seed, facts),
-            evidence=evidence,
+            tasks=evidence,
             training=Training(
                 history=run.history(),
                 metric=recipe.train.early_stopping.metric,
@@ -84,7 +78,6 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
                 trainable=facts["model"]["trainable"],
                 peak_memory=facts["peak_memory_bytes"],
             ),
-            data=prepared.report,
             licence=Licence(**facts["licence"]),
             cascade=cascade,
             edges=edges,
@@ -93,35 +86,70 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
     )
 
 
-def predict(recipe: Recipe, classifier: Classifier, records: Sequence[Record]) -> Predictions:
-    """The classifier's predictions on rows, as people get them: the served form is what is evaluated."""
-    targets = tasks.encode_targets(
-        records, recipe.data.target, classifier.labels, multilabel=classifier.multilabel
-    )
-    shares = classifier.probabilities([record.text for record in records])
-    return tasks.predictions(records, targets, classifier.labels, shares, classifier.thresholds)
+def score(recipe: Recipe, prepared: Prepared, run: Run, reader: Reader | None = None) -> dict[str, Scored]:
+    """What a trained run makes of its test rows, by task, written as per-example scores and summaries."""
+    reader = reader or load_reader(recipe, run)
+    found = {}
+    for name in recipe.tasks:
+        found[name] = predict(recipe, name, reader, prepared.splits[name].test)
+        _keep(run, name, System("test", found[name]))
+    return found
 
 
-def _baselines(recipe: Recipe, prepared: Prepared, encoder: FrozenEncoder) -> list[System]:
-    """The recipe's baselines, fitted on the rows that the model was fitted on."""
-    splits = prepared.splits
+def predict(recipe: Recipe, task: str, reader: Reader, records: Sequence[Record]) -> Scored:
+    """A task's predictions on rows, as people get them: the served form is what is evaluated."""
+    data, reading = recipe.tasks[task].data, reader.readings[task]
+    targets = tasks.encode_targets(records, data.target, reading.labels, reading.kind)
+    contexts = [record.context for record in records]
+    outputs = reader.outputs([record.text for record in records], contexts, [task])[task]
+    return tasks.scores_of(reading, records, targets, outputs)
+
+
+def _keep(run: Run, task: str, system: System) -> None:
+    """Write what a system made of a task's test rows."""
+    folder = run.evaluation / task
+    save_predictions(folder / f"{system.name}.jsonl", system.predictions)
+    write_json(folder / f"{system.name}.summary.json", summary(system.predictions))
+
+
+def _evidence(
+    recipe: Recipe, name: str, prepared: Prepared, run: Run, found: tuple[Scored, FrozenEncoder]
+) -> Evidence:
+    """How a task's head stands among its baselines, fitted on the rows that it was fitted on."""
+    task, splits = recipe.tasks[name], prepared.splits[name]
+    model, encoder = System(run.name, found[0]), found[1]
     choose, _ = recipe.held_out(splits.validation)
-    names = recipe.evaluate.baselines
-    setting = Setting(
-        labels=recipe.data.labels,
-        target=recipe.data.target,
-        multilabel=recipe.tasks[0].kind == "multilabel",
-        embed=encoder,
-    )
-    return [
-        System(name, baselines.BASELINES[name](splits.train, choose, setting).predict(splits.test))
-        for name in names
+    setting = Setting(kind=task.kind, labels=task.data.labels, target=task.data.target, embed=encoder)
+    others = [
+        System(each, baselines.fit(each, splits.train, choose, setting).predict(splits.test))
+        for each in recipe.evaluate.baselines
     ]
+    for other in others:
+        _keep(run, name, other)
+    evidence = Evidence(
+        task=name,
+        metric=task.metric,
+        model=model,
+        baselines=others,
+        standings=standings(
+            model,
+            others,
+            list(dict.fromkeys((task.metric, *METRICS_SHOWN[task.kind]))),
+            seed=recipe.seed,
+            resamples=recipe.evaluate.resamples,
+        ),
+        data=prepared.reports[name],
+        texts={record.id: record.text for record in splits.test},
+        resamples=recipe.evaluate.resamples,
+    )
+    write_json(run.evaluation / name / "standings.json", [asdict(each) for each in evidence.standings])
+    return evidence
 
 
 def classes(recipe: Recipe, records: Sequence[Record]) -> Ints:
-    """Class indices of rows, (N,)."""
-    targets = tasks.encode_targets(records, recipe.data.target, recipe.data.labels, multilabel=False)
+    """Class indices of rows of a recipe's only task, (N,)."""
+    data = recipe.only[1].data
+    targets = tasks.encode_targets(records, data.target, data.labels, "classification")
     return targets.numpy().astype(np.int64)
 
 
@@ -156,11 +184,12 @@ def heal(
     """
     classifier, encoder = models
     assert recipe.cascade is not None
-    choose, certify = recipe.held_out(prepared.splits.validation)
+    splits = prepared.splits[recipe.only[0]]
+    choose, certify = recipe.held_out(splits.validation)
     heard = _sarcasm(recipe)
     cascade, found = fit_cascade(
         classifier,
-        candidates(recipe, prepared.splits.train, encoder),
+        candidates(recipe, splits.train, encoder),
         None if heard is None else heard.detector,
         Rows([row.text for row in choose], classes(recipe, choose)),
         Rows([row.text for row in certify], classes(recipe, certify)),
@@ -181,13 +210,14 @@ def heal(
 def candidates(recipe: Recipe, train: Sequence[Record], encoder: FrozenEncoder) -> list[Backup]:
     """The backup models that may be kept, fitted on training rows alone."""
     wanted = "none" if recipe.cascade is None else recipe.cascade.backup
+    data = recipe.only[1].data
     found: list[Backup] = []
     if wanted in ("auto", "tfidf"):
-        choose, rest = carve(train, BACKUP_SHARE, recipe.data.target, f"{recipe.seed}/backup")
+        choose, rest = carve(train, BACKUP_SHARE, data.target, f"{recipe.seed}/backup")
         model = TfidfClassifier.fit(
             ([row.text for row in rest], classes(recipe, rest)),
             ([row.text for row in choose], classes(recipe, choose)),
-            recipe.data.labels,
+            data.labels,
         )
         found.append(TfidfBackup(model))
     if wanted in ("auto", "prototypes"):
@@ -195,7 +225,7 @@ def candidates(recipe: Recipe, train: Sequence[Record], encoder: FrozenEncoder) 
             PrototypeBackup.fit(
                 [row.text for row in train],
                 classes(recipe, train),
-                recipe.data.labels,
+                data.labels,
                 encoder,
                 seed=recipe.seed,
             )

@@ -7,23 +7,28 @@ import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
+from overtone.breakdown import MEASURES
 from overtone.config import Config
+from overtone.data.leakage import LeakageConfig
 from overtone.data.partition import carve
 from overtone.data.records import Record
-from overtone.data.split import DataConfig
 from overtone.errors import UsageError, did_you_mean
 from overtone.evaluation.config import EvaluateConfig
 from overtone.inference.cascade import CascadeConfig
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
-from overtone.scores import METRICS
+from overtone.scores import metrics_of
 from overtone.training.loop import TrainConfig
-from overtone.training.tasks import ClassificationConfig, TaskConfig
+from overtone.training.tasks import TaskConfig
+
+
+TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A task's name, which is its head's too."""
 
 
 class Recipe(Config):
@@ -34,12 +39,13 @@ class Recipe(Config):
     )
     description: str = Field("", description="one line for people")
     seed: int = Field(7, ge=0, description="the only seed: splits, shuffles, dropout, resamples")
-    data: DataConfig
+    split_seed: int | None = Field(
+        None, ge=0, description="of the splits, where runs of other seeds are to have the same rows"
+    )
+    tasks: dict[TaskName, TaskConfig] = Field(min_length=1, description="what is predicted, and from what")
+    leakage: LeakageConfig = Field(LeakageConfig(), description="what counts as a leak between splits")
     body: EncoderConfig = EncoderConfig()
     adapter: LoraConfig | None = Field(None, description="what is trained in place of the body's own weights")
-    tasks: tuple[TaskConfig, ...] = Field(
-        (ClassificationConfig(),), min_length=1, max_length=1, description="what is predicted"
-    )
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cascade: CascadeConfig | None = Field(
@@ -48,40 +54,79 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _adapter_is_trained(self) -> Recipe:
-        if self.adapter is not None and self.train.freeze.kind == "backbone":
-            raise ValueError("train.freeze.kind=backbone would freeze the adapter too; set adapter=null")
+        if self.adapter is not None and self.train.freeze.kind in ("backbone", "progressive"):
+            raise ValueError(
+                f"train.freeze.kind={self.train.freeze.kind} would freeze the adapter too; set adapter=null"
+            )
         return self
 
     @model_validator(mode="after")
     def _metrics_apply(self) -> Recipe:
-        multilabel = any(task.kind == "multilabel" for task in self.tasks)
-        apply = [name for name in METRICS if multilabel or name != "hamming"]
-        if self.evaluate.metric not in apply:
-            raise ValueError(f"evaluate.metric: '{self.evaluate.metric}' is of multi-label tasks alone")
-        known = ["loss", *(f"{task.name}.{name}" for task in self.tasks for name in apply)]
+        known = ["mean", "loss"]
+        for name, task in self.tasks.items():
+            apply = _metrics(task)
+            if task.metric not in apply:
+                raise ValueError(f"tasks.{name}.metric: no '{task.metric}': {did_you_mean(task.metric, apply)}")
+            known += (f"{name}.{metric}" for metric in apply)
         stop = self.train.early_stopping.metric
         if stop not in known:
             raise ValueError(f"train.early_stopping.metric: no '{stop}': {did_you_mean(stop, known)}")
         return self
 
     @model_validator(mode="after")
-    def _cascade_has_one_label(self) -> Recipe:
-        if self.cascade is not None and any(task.kind == "multilabel" for task in self.tasks):
-            raise ValueError("a cascade decides on one label a text; set cascade=null for a multi-label task")
+    def _losses_are_whole(self) -> Recipe:
+        for name, task in self.tasks.items():
+            if task.loss.kind == "ccc" and self.train.accumulation > 1:
+                raise ValueError(
+                    f"tasks.{name}.loss.kind=ccc is of a whole step, so it needs train.accumulation=1"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _labels_are_two(self) -> Recipe:
+        for name, task in self.tasks.items():
+            if task.kind != "regression" and len(task.data.labels) < 2:
+                raise ValueError(f"tasks.{name}.data.labels: a classifier needs two at least")
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_has_one_label(self) -> Recipe:
+        if self.cascade is not None and [task.kind for task in self.tasks.values()] != ["classification"]:
+            raise ValueError("a cascade decides on one label a text, of one task; set cascade=null")
+        return self
+
+    @property
+    def only(self) -> tuple[str, TaskConfig]:
+        """The name and config of the first task: of the only one, where there is a cascade."""
+        return next(iter(self.tasks.items()))
 
     def held_out(self, validation: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
         """Validation rows that choose (best step, thresholds), and rows that only certify the cascade."""
         if self.cascade is None:
             return tuple(validation), ()
         certify, choose = carve(
-            validation, self.cascade.calibration_share, self.data.target, f"{self.seed}/calibration"
+            validation,
+            self.cascade.calibration_share,
+            self.only[1].data.target,
+            f"{self.rows_seed}/calibration",
         )
         return choose, certify
+
+    @property
+    def rows_seed(self) -> int:
+        """What the rows are divided by."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every default written out; reading it back gives an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _metrics(task: TaskConfig) -> list[str]:
+    """The names of what a task can be judged by: metrics, and metrics of one label or number."""
+    whole = metrics_of(task.kind)
+    parts = whole if task.kind == "regression" else MEASURES
+    return [*whole, *(f"{label}.{part}" for label in task.data.labels for part in parts)]
 
 
 def shipped() -> dict[str, Path]:
@@ -149,14 +194,18 @@ def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings merge key by key, unless they change kind; everything else is replaced."""
+    if _changes_kind(below, above.get("kind")):
+        below = _kept(below)
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and not _changes_kind(old, value.get("kind")):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of a part that changes its kind: of a task, what it learns from."""
+    return {key: value for key, value in values.items() if key == "data"}
 
 
 def _changes_kind(old: Mapping[str, Any], kind: object) -> bool:
@@ -188,7 +237,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         place[int(last)] = value
         return
     if last == "kind" and _changes_kind(place, value):
+        kept = _kept(place)
         place.clear()
+        place |= kept
     place[last] = value
 
 
@@ -239,6 +290,8 @@ def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: A
         inner = typing.get_args(annotation)[0]
         rest = place[1:] if origin is tuple and place and isinstance(place[0], int) else place
         return _fields(inner, rest)
+    if origin is dict:
+        return _fields(typing.get_args(annotation)[1], place[1:]) if place else set()
     if origin in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(annotation) if isinstance(member, type)]
         for member in members:

@@ -1,14 +1,16 @@
-"""Predictions as a value, and metrics as pure functions of them, each with its direction and unit."""
+"""What was said about rows as a value, and metrics as pure functions of it, with direction and unit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from overtone import correlation
 from overtone.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -45,6 +47,11 @@ class Predictions:
         return self.gold.ndim == 2
 
     @property
+    def kind(self) -> str:
+        """The kind of task that this is of."""
+        return "multilabel" if self.multilabel else "classification"
+
+    @property
     def correct(self) -> Bools:
         """Whether each row was decided exactly right, (N,)."""
         same: Bools = self.gold == self.decided
@@ -60,44 +67,70 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimates:
+    """What one regressor said about N rows, D numbers each, in the data's own unit.
+
+    Args:
+        ids: the rows' ids, (N,).
+        labels: the names of the numbers, (D,).
+        gold: what is true, (N, D).
+        decided: what was estimated, (N, D).
+        sources: the data set each row is from, (N,).
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    gold: Floats
+    decided: Floats
+    sources: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The kind of task that this is of."""
+        return "regression"
+
+
+Scored = Predictions | Estimates
+"""What can be scored: classes or numbers."""
+
+S = TypeVar("S", bound=Scored)
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One figure of merit.
 
     Args:
-        name: its key in ``METRICS`` and in every report.
-        function: predictions → the figure; NaN where the metric does not apply to them.
+        name: its key in ``METRICS`` and in every report, or a path such as ``valence.pearson``.
+        function: what was said → the figure; NaN where the metric does not apply to it.
         higher_is_better: the direction.
         unit: what the figure counts, for the reader of a table.
+        of: whether it scores classes or numbers.
+        over: the labels or numbers that it averages over; empty for all.
+        base: the metric that it is over fewer labels; empty for those of ``METRICS``.
     """
 
     name: str
-    function: Callable[[Predictions], float]
+    function: Callable[[Scored], float]
     higher_is_better: bool
     unit: str
+    of: Literal["classes", "numbers"]
+    over: tuple[str, ...] = ()
+    base: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelScores:
-    """Precision, recall and F1 of one label, each in 0..1, and how many gold rows it has."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-def select(predictions: Predictions, rows: Ints | Bools) -> Predictions:
-    """The same predictions for some of the rows, given as indices (they may repeat) or as a mask (N,)."""
+def select(scored: S, rows: Ints | Bools) -> S:
+    """The same for some of the rows, given as indices (they may repeat) or as a mask (N,)."""
     index = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-    return Predictions(
-        ids=tuple(predictions.ids[row] for row in index),
-        labels=predictions.labels,
-        gold=predictions.gold[index],
-        decided=predictions.decided[index],
-        probabilities=predictions.probabilities[index],
-        sources=tuple(predictions.sources[row] for row in index),
-    )
+    arrays = ("gold", "decided", "probabilities") if isinstance(scored, Predictions) else ("gold", "decided")
+    parts: dict[str, Any] = {name: getattr(scored, name)[index] for name in arrays}
+    parts |= {name: tuple(getattr(scored, name)[row] for row in index) for name in ("ids", "sources")}
+    return replace(scored, **parts)
+
+
+def columns(labels: Sequence[str], over: Sequence[str]) -> Ints:
+    """The places of some labels among all of them, (K,); all places where none is named."""
+    return np.array([labels.index(label) for label in over or labels], dtype=np.int64)
 
 
 def indicators(classes: Ints, n_labels: int) -> Ints:
@@ -121,9 +154,13 @@ def accuracy(predictions: Predictions) -> float:
     return float(metrics.accuracy_score(predictions.gold, predictions.decided))
 
 
-def _averaged(score: Callable[..., float], average: str) -> Callable[[Predictions], float]:
+def averaged(
+    score: Callable[..., float], average: str, over: Sequence[str] = ()
+) -> Callable[[Predictions], float]:
+    """Precision, recall or F1 of scikit-learn, averaged over the labels that occur (of those named)."""
+
     def function(predictions: Predictions) -> float:
-        labels = occurring(predictions)
+        labels = np.intersect1d(occurring(predictions), columns(predictions.labels, over))
         if not len(labels):
             return float("nan")
         return float(
@@ -218,65 +255,84 @@ def hamming(predictions: Predictions) -> float:
     return float(metrics.hamming_loss(predictions.gold, predictions.decided))
 
 
+def _classes(
+    name: str,
+    function: Callable[[Predictions], float],
+    higher_is_better: bool,
+    unit: str,
+) -> Metric:
+    def applied(scored: Scored) -> float:
+        return function(scored) if isinstance(scored, Predictions) else float("nan")
+
+    return Metric(name, applied, higher_is_better, unit, "classes")
+
+
+def _numbers(
+    name: str,
+    function: Callable[[Floats, Floats], Floats],
+    higher_is_better: bool,
+    unit: str,
+) -> Metric:
+    def applied(scored: Scored) -> float:
+        if not isinstance(scored, Estimates):
+            return float("nan")
+        return float(correlation.averaged(function(scored.gold, scored.decided)))
+
+    return Metric(name, applied, higher_is_better, unit, "numbers")
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", accuracy, True, "share"),
-        Metric("macro_f1", _averaged(metrics.f1_score, "macro"), True, "share"),
-        Metric("micro_f1", _averaged(metrics.f1_score, "micro"), True, "share"),
-        Metric("macro_precision", _averaged(metrics.precision_score, "macro"), True, "share"),
-        Metric("macro_recall", _averaged(metrics.recall_score, "macro"), True, "share"),
-        Metric("weighted_precision", _averaged(metrics.precision_score, "weighted"), True, "share"),
-        Metric("weighted_recall", _averaged(metrics.recall_score, "weighted"), True, "share"),
-        Metric("log_loss", log_loss, False, "nats"),
-        Metric("brier", brier, False, "squared error"),
-        Metric("ece", ece, False, "share"),
-        Metric("roc_auc", _ranked(metrics.roc_auc_score, True), True, "area"),
-        Metric("average_precision", _ranked(metrics.average_precision_score, False), True, "area"),
-        Metric("hamming", hamming, False, "share"),
+        _classes("accuracy", accuracy, True, "share"),
+        _classes("macro_f1", averaged(metrics.f1_score, "macro"), True, "share"),
+        _classes("micro_f1", averaged(metrics.f1_score, "micro"), True, "share"),
+        _classes("macro_precision", averaged(metrics.precision_score, "macro"), True, "share"),
+        _classes("macro_recall", averaged(metrics.recall_score, "macro"), True, "share"),
+        _classes("weighted_precision", averaged(metrics.precision_score, "weighted"), True, "share"),
+        _classes("weighted_recall", averaged(metrics.recall_score, "weighted"), True, "share"),
+        _classes("log_loss", log_loss, False, "nats"),
+        _classes("brier", brier, False, "squared error"),
+        _classes("ece", ece, False, "share"),
+        _classes("roc_auc", _ranked(metrics.roc_auc_score, True), True, "area"),
+        _classes("average_precision", _ranked(metrics.average_precision_score, False), True, "area"),
+        _classes("hamming", hamming, False, "share"),
+        _numbers("pearson", correlation.pearson, True, "correlation"),
+        _numbers("spearman", correlation.spearman, True, "correlation"),
+        _numbers("ccc", correlation.ccc, True, "concordance"),
+        _numbers("mae", correlation.mae, False, "the data's unit"),
+        _numbers("rmse", correlation.rmse, False, "the data's unit"),
+        _numbers("r2", correlation.r2, True, "share of variance"),
     )
 }
-"""Every metric by its name; ``average_precision`` of multi-label predictions is the mAP."""
+"""Every metric by its name; ``average_precision`` of multi-label predictions is the mAP.
+
+A metric of numbers is the mean over the numbers for which it exists.
+"""
 
 
-def summary(predictions: Predictions) -> dict[str, float]:
-    """Every metric that applies to these predictions.
+def metrics_of(kind: str) -> tuple[str, ...]:
+    """The names of the metrics that apply to a kind of task: classification, multilabel or regression."""
+    of = "numbers" if kind == "regression" else "classes"
+    barred = () if kind == "multilabel" else ("hamming",)
+    return tuple(name for name, metric in METRICS.items() if metric.of == of and name not in barred)
+
+
+def applies(metric: str, kind: str) -> bool:
+    """Whether a metric of that name exists and applies to that kind of task."""
+    return metric in metrics_of(kind)
+
+
+def summary(scored: Scored) -> dict[str, float]:
+    """Every metric that applies to what was said, and has a value on these rows.
 
     Raises:
         DataError: there are no rows.
     """
-    if not predictions.ids:
+    if not scored.ids:
         raise DataError("there are no rows to score", hint="check the split's size with: overtone data show")
-    values = {name: metric.function(predictions) for name, metric in METRICS.items()}
+    values = {name: METRICS[name].function(scored) for name in metrics_of(scored.kind)}
     return {name: value for name, value in values.items() if not np.isnan(value)}
-
-
-def per_label(predictions: Predictions) -> tuple[LabelScores, ...]:
-    """Precision, recall, F1 and support of every label, in the labels' order; 0/0 counts as 0."""
-    columns = metrics.precision_recall_fscore_support(
-        predictions.gold,
-        predictions.decided,
-        labels=np.arange(len(predictions.labels)),
-        average=None,
-        zero_division=0,
-    )
-    return tuple(
-        LabelScores(label, float(precision), float(recall), float(f1), int(support))
-        for label, precision, recall, f1, support in zip(predictions.labels, *columns, strict=True)
-    )
-
-
-def confusion(predictions: Predictions) -> Ints:
-    """Counts (L, L): rows are gold, columns are what was decided.
-
-    Raises:
-        DataError: the predictions are multi-label, where a row has no single cell.
-    """
-    if predictions.multilabel:
-        raise DataError("a confusion matrix needs one label a row", hint="use per_label for multi-label")
-    labels = np.arange(len(predictions.labels))
-    counts: Ints = metrics.confusion_matrix(predictions.gold, predictions.decided, labels=labels)
-    return counts
 
 
 def risk_coverage(confidence: Floats, correct: Bools) -> tuple[Floats, Floats]:

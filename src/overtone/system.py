@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-
 from overtone import recipe as recipes
-from overtone.errors import RunError
+from overtone.errors import RunError, UsageError
 from overtone.inference import classify
 from overtone.inference.cascade import Cascade
-from overtone.inference.classify import Classifier
+from overtone.inference.classify import Classifier, Reader
 from overtone.inference.decisions import Decision, Step
+from overtone.inference.readout import Answer, Readout, answer
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
-from overtone.scores import Floats
+from overtone.training.tasks import Reading
 
 
 def shipped() -> Path:
@@ -44,15 +44,15 @@ def load(run: str | Path | None = None) -> System:
     if not trained:
         raise RunError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
     recipe = recipes.load(str(folder / "recipe.yaml"))
-    classifier = load_classifier(recipe, Run(folder))
+    reader = load_reader(recipe, Run(folder))
     cascade = None
     if (folder / "model" / "cascade" / "cascade.json").exists():
         encoder = classify.FrozenEncoder(recipe.body)
-        cascade = Cascade.load(folder / "model" / "cascade", classifier, encoder)
-    return System(Run(folder), recipe, classifier, cascade)
+        cascade = Cascade.load(folder / "model" / "cascade", Classifier(reader), encoder)
+    return System(Run(folder), recipe, reader, cascade)
 
 
-def load_classifier(recipe: Recipe, run: Run) -> Classifier:
+def load_reader(recipe: Recipe, run: Run) -> Reader:
     """The model of a trained run, without its cascade.
 
     Raises:
@@ -60,31 +60,42 @@ def load_classifier(recipe: Recipe, run: Run) -> Classifier:
         WeightsError: the base weights are not at hand.
     """
     facts = read_json(run.model / "labels.json")
-    task = recipe.tasks[0]
-    thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-    return classify.load(run.model, recipe.body, (task.name, task.head), facts["labels"], thresholds)
+    try:
+        readings = {name: Reading.parse(facts[name]) for name in recipe.tasks}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.model / 'labels.json'} does not fit the recipe: {error}", hint="train the run again"
+        ) from error
+    heads = {name: task.head for name, task in recipe.tasks.items()}
+    return classify.load(run.model, recipe.body, heads, readings)
 
 
 class System:
-    """A trained classifier with its cascade, where it has one.
+    """A trained model with its cascade, where it has one.
 
     Args:
         run: the folder it came from.
         recipe: what it was made by.
-        classifier: the model.
+        reader: the model, with all its heads.
         cascade: the steps around it, if the recipe has them.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, classifier: Classifier, cascade: Cascade | None) -> None:
+    def __init__(self, run: Run, recipe: Recipe, reader: Reader, cascade: Cascade | None) -> None:
         self.run = run
         self.recipe = recipe
-        self.classifier = classifier
+        self.reader = reader
         self.cascade = cascade
 
     @property
+    def decides(self) -> bool:
+        """Whether the model has one head, and that gives labels: what ``classify`` is for."""
+        kinds = [reading.kind for reading in self.reader.readings.values()]
+        return len(kinds) == 1 and kinds[0] != "regression"
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """What it can answer, (L,)."""
-        return self.classifier.labels
+        """What the first head can answer, (L,)."""
+        return next(iter(self.reader.readings.values())).labels
 
     @property
     def licence(self) -> dict[str, Any]:
@@ -135,7 +146,15 @@ class System:
 
         Returns:
             One decision a text, with ``label``, ``confidence``, ``source``, ``scores`` and ``steps``.
+
+        Raises:
+            UsageError: the model has several heads, or one of numbers.
         """
+        if not self.decides:
+            raise UsageError(
+                f"{self.run.folder} has the heads {', '.join(self.reader.readings)}, not one of labels",
+                hint="`System.read` gives what all of them make of a text",
+            )
         many = [texts] if isinstance(texts, str) else texts
         decisions = self._decide(many, {"backup": backup, "sarcasm": sarcasm, "emoji": emoji, "ask": ask})
         return decisions[0] if isinstance(texts, str) else decisions
@@ -143,15 +162,29 @@ class System:
     def _decide(self, texts: list[str] | tuple[str, ...], steps: dict[str, bool | None]) -> list[Decision]:
         if self.cascade is not None:
             return self.cascade.classify(texts, **steps)
-        shares = self.classifier.probabilities(texts)
-        return [self._plain(row) for row in shares]
+        return [_plain(next(iter(readout.heads.values()))) for readout in self.read(texts)]
 
-    def _plain(self, shares: Floats) -> Decision:
-        """The decision of a model without a cascade."""
-        order = np.argsort(-shares, kind="stable")
-        scores = {self.labels[i]: float(shares[i]) for i in order}
-        best = self.labels[order[0]]
-        limits = self.classifier.thresholds
-        held = () if limits is None else tuple(self.labels[i] for i in order if shares[i] >= limits[i])
-        step = Step("primary", best, scores[best], "")
-        return Decision(best, scores[best], scores, "primary", (step,), labels=held)
+    def read(
+        self, texts: Sequence[str], contexts: Sequence[str | None] | None = None
+    ) -> list[Readout]:
+        """What all heads make of N texts, in one pass and without a cascade.
+
+        Args:
+            texts: the texts.
+            contexts: what was said before each, where there is something; read by the heads that were
+                trained with it.
+        """
+        values = self.reader.values(texts, contexts)
+        readings = self.reader.readings
+        return [
+            Readout({name: answer(readings[name], values[name][row]) for name in readings})
+            for row in range(len(texts))
+        ]
+
+
+def _plain(found: Answer) -> Decision:
+    """The decision of a model without a cascade."""
+    best, confidence = next(iter(found.scores.items()))
+    held = found.labels if found.kind == "multilabel" else ()
+    step = Step("primary", best, confidence, "")
+    return Decision(best, confidence, dict(found.scores), "primary", (step,), labels=held)

@@ -5,8 +5,10 @@ import json
 import sys
 
 import pytest
+from pydantic import ValidationError
 
-from overtone.data.sources.table import TEXT_LIMIT, TableSource
+from overtone.data.rows import TEXT_LIMIT
+from overtone.data.sources.table import TableSource
 from overtone.errors import DataError, MissingExtraError
 
 ROWS = [
@@ -171,3 +173,68 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"overtone\[parquet\]"):
         read(path)
+
+
+def test_numbers_of_several_columns(tmp_path):
+    path = written(tmp_path, "a.csv", "text,haste,warmth\nx, 3.5 ,-1\ny,1e-2,4\n")
+    assert seen(read(path, numbers=["warmth", "haste"])) == [("x", (-1.0, 3.5)), ("y", (4.0, 0.01))]
+    path = written(tmp_path, "b.jsonl", '{"text": "x", "warmth": 2}\n{"text": "y", "warmth": 0.25}\n')
+    assert seen(read(path, numbers=["warmth"])) == [("x", (2.0,)), ("y", (0.25,))]
+    path = parquet(tmp_path / "c.parquet", [{"text": "x", "warmth": 1.5}])
+    assert seen(read(path, numbers=["warmth"])) == [("x", (1.5,))]
+
+
+@pytest.mark.parametrize("cell", ["", "high", "3,5", "nan", "inf", "-Infinity", "9" * 400])
+def test_a_cell_that_is_not_a_number(tmp_path, cell):
+    path = written(tmp_path, "a.csv", f'text,warmth\nx,1\ny,"{cell}"\n')
+    with pytest.raises(DataError, match=r"a\.csv, line 3: 'warmth' holds .*, which is not a number"):
+        read(path, numbers=["warmth"])
+
+
+@pytest.mark.parametrize("cell", ["null", "true", "NaN", "Infinity", "[1]", "{}", '"high"', "1" + "0" * 400])
+def test_a_json_value_that_is_not_a_number(tmp_path, cell):
+    path = written(tmp_path, "a.jsonl", f'{{"text": "x", "warmth": {cell}}}\n')
+    with pytest.raises(DataError, match=r"line 1: 'warmth' holds .*, which is not a number"):
+        read(path, numbers=["warmth"])
+
+
+def test_a_long_text_that_is_not_a_number_is_not_shown_whole(tmp_path):
+    path = written(tmp_path, "a.csv", f"text,warmth\nx,{'word ' * 1000}\n")
+    with pytest.raises(DataError) as caught:
+        read(path, numbers=["warmth"])
+    assert len(caught.value.what) < 200 + len(str(path))
+
+
+def test_a_missing_column_of_numbers(tmp_path):
+    path = written(tmp_path, "a.csv", "text,warmth\nx,1\n")
+    with pytest.raises(DataError, match=r"(?s)no column 'hast' \(`numbers` in the recipe\)"):
+        read(path, numbers=["warmth", "hast"])
+
+
+def test_labels_or_numbers():
+    numbers = TableSource(path="a.csv", numbers=["warmth"])
+    assert numbers.label is None
+    assert TableSource.model_validate(numbers.model_dump()) == numbers  # as a resolved recipe is read again
+    assert TableSource(path="a.csv").label == "label"
+    assert TableSource(path="a.csv", numbers=[]).label == "label"
+    for wrong in ({"label": "label"}, {"label": "mood"}, {"separator": "|"}):
+        with pytest.raises(ValidationError, match="takes the place of"):
+            TableSource(path="a.csv", numbers=["warmth"], **wrong)
+    with pytest.raises(ValidationError, match="name the column with the label"):
+        TableSource(path="a.csv", label=None)
+
+
+def test_what_was_said_before(tmp_path):
+    path = written(tmp_path, "a.csv", "text,label,before\nx,joy,hello you\ny,fear,\nz,joy, \n")
+    assert [row.context for row in read(path)] == [None, None, None]
+    assert [row.context for row in read(path, context="before")] == ["hello you", None, None]
+    path = written(
+        tmp_path,
+        "b.jsonl",
+        '{"text": "x", "label": "joy", "before": null}\n{"text": "y", "label": "joy"}\n'
+        '{"text": "z", "label": "joy", "before": 5}\n',
+    )
+    with pytest.raises(DataError, match="line 3: 'before' is int, not text"):
+        read(path, context="before")
+    with pytest.raises(DataError, match=r"no column 'befor' \(`context` in the recipe\)"):
+        read(path, context="befor")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
+from overtone.breakdown import metric_named
 from overtone.errors import DataError
 from overtone.evaluation.compare import (
+    Interval,
     System,
     aligned,
     flips,
@@ -184,6 +186,47 @@ def test_standings_equal_the_single_comparisons(make):
     assert found[0].figures["macro_f1"] == interval(MACRO_F1, model, seed=3, resamples=200)
 
 
+def test_numbers_are_compared_in_pairs_without_mcnemar(numbers):
+    model, weak = numbers(1, skill=3.0), numbers(2, skill=0.5)
+    path = metric_named("valence.pearson", model)
+    found = paired(path, weak, model, seed=0, resamples=300)
+    assert found.value == pytest.approx(path.function(model) - path.function(weak))
+    assert found.low > 0
+    assert mcnemar(weak, model) is None
+    assert flips(weak, model) == ()
+    order = np.random.default_rng(0).permutation(120)
+    assert paired(path, weak, select(model, order), seed=0, resamples=300) == found
+
+
+def test_standings_of_numbers(numbers):
+    model, constant = numbers(1, skill=3.0), numbers()
+    constant = dataclasses.replace(constant, decided=np.full_like(constant.gold, 3.0))
+    names = ["pearson", "ccc", "mae", "arousal.ccc", "accuracy"]
+    found = standings(System("model", model), [System("majority", constant)], names, seed=3, resamples=200)
+    assert set(found[0].figures) == set(names[:-1])
+    assert found[1].figures["pearson"] == Interval(0, 0, 0)
+    assert found[1].mcnemar is None
+    gain = found[1].gain
+    assert gain is not None
+    assert gain.value == pytest.approx(METRICS["pearson"].function(model))
+    assert found[0].figures["arousal.ccc"] == interval(
+        metric_named("arousal.ccc", model), model, seed=3, resamples=200
+    )
+
+
+def test_gold_in_single_precision_is_the_same_gold(numbers):
+    p = numbers()
+    single = dataclasses.replace(p, gold=p.gold.astype(np.float32).astype(float))
+    assert aligned(p, single) is single
+    with pytest.raises(DataError, match="gold labels of 1 rows differ"):
+        aligned(p, dataclasses.replace(p, gold=p.gold + 0.001 * (np.arange(120) == 3)[:, None]))
+
+
+def test_classes_and_numbers_are_not_compared(numbers, single):
+    with pytest.raises(DataError, match="not of one kind: classification and regression"):
+        aligned(single(), numbers())
+
+
 def test_standings_leave_out_what_does_not_apply_and_refuse_what_is_unknown(single):
     model = System("model", single())
     assert set(standings(model, [], ["accuracy", "hamming"], seed=0, resamples=50)[0].figures) == {"accuracy"}
@@ -210,7 +253,7 @@ def test_a_file_of_predictions_holds_what_it_says(tmp_path, single):
     p, path = single(n=3), tmp_path / "test.jsonl"
     save_predictions(path, p)
     header, *rows = map(json.loads, path.read_text().splitlines())
-    assert header == {"labels": list(p.labels), "multilabel": False}
+    assert header == {"kind": "classification", "labels": list(p.labels)}
     assert list(rows[0]) == ["id", "source", "gold", "decided", "confidence", "correct", "scores"]
     assert rows[1]["source"] == "tweets"
     assert rows[0]["scores"]["joy"] == round(p.probabilities[0, 0], 6)
@@ -231,11 +274,18 @@ def test_no_rows_survive_the_disk(make, tmp_path):
     [
         (lambda lines: [], "line 1"),
         (lambda lines: lines[1:], "line 1: no 'labels'"),
+        (lambda lines: [lines[0].replace("classi", "falsi"), *lines[1:]], "line 1: the kind 'falsification'"),
         (lambda lines: [*lines[:2], lines[2][:30], *lines[3:]], "line 3"),
         (lambda lines: [*lines[:-1], lines[-1].replace('"gold"', '"goal"')], "line 4: no 'gold'"),
         (lambda lines: [*lines[:-1], lines[-1].replace('"joy": ', '"joy": 7')], "line 4: a score is not in"),
-        (lambda lines: [*lines[:-1], lines[-1].replace('"joy": ', '"hop": ')], "line 4: scores of 4 labels"),
-        (lambda lines: [lines[0].replace("false", "true"), *lines[1:]], "line 2: .*multi-label row"),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace('"joy": ', '"hop": ')],
+            "line 4: 4 labels that",
+        ),
+        (
+            lambda lines: [lines[0].replace("classification", "multilabel"), *lines[1:]],
+            "line 2: .*multi-label row",
+        ),
         (lambda lines: [lines[0], "[]"], "line 2"),
     ],
 )
@@ -243,6 +293,47 @@ def test_a_broken_line_is_named(change, match, tmp_path, single):
     path = tmp_path / "test.jsonl"
     save_predictions(path, single(n=3))
     path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(DataError, match=match):
+        load_predictions(path)
+
+
+def test_estimates_survive_the_disk(numbers, tmp_path):
+    p, path = numbers(), tmp_path / "test.jsonl"
+    save_predictions(path, p)
+    again = load_predictions(path)
+    assert (again.ids, again.labels, again.sources) == (p.ids, p.labels, p.sources)
+    assert again.gold == pytest.approx(p.gold, rel=1e-6)
+    assert again.decided == pytest.approx(p.decided, rel=1e-6)
+    assert aligned(p, again) is again
+    first = path.read_bytes()
+    save_predictions(path, again)
+    assert path.read_bytes() == first
+    header, row, *_ = map(json.loads, path.read_text().splitlines())
+    assert header == {"kind": "regression", "labels": ["valence", "arousal", "dominance"]}
+    assert row == {
+        "id": "r0",
+        "source": "letters",
+        "gold": {label: float(f"{x:.7g}") for label, x in zip(p.labels, p.gold[0], strict=True)},
+        "decided": {label: float(f"{x:.7g}") for label, x in zip(p.labels, p.decided[0], strict=True)},
+    }
+    none = select(p, np.zeros(0, dtype=np.int64))
+    save_predictions(path, none)
+    assert load_predictions(path).gold.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda line: line.replace('"valence"', '"violence"', 1), "line 2: 3 labels that are not the 3"),
+        (lambda line: line.replace('"valence": ', '"valence": 1e999'), "line 2"),
+        (lambda line: line.replace('"decided"', '"decide"'), "line 2: no 'decided'"),
+    ],
+)
+def test_a_broken_line_of_numbers_is_named(change, match, numbers, tmp_path):
+    path = tmp_path / "test.jsonl"
+    save_predictions(path, numbers(n=3))
+    first, second, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, change(second), *rest]))
     with pytest.raises(DataError, match=match):
         load_predictions(path)
 

@@ -13,8 +13,8 @@ from overtone import pipeline, recipe
 from overtone.errors import RunError, TrainingError
 from overtone.run import Run
 from overtone.training import checkpoint, optim
-from overtone.training.loop import accelerator_for
-from toys import LABELS, build_loop, build_model, parameters, records, settings
+from overtone.training.processes import accelerator_for
+from toys import LABELS, build_loop, build_model, parameters, records, settings, task
 
 
 def whole_recipe(tiny, table):
@@ -22,14 +22,9 @@ def whole_recipe(tiny, table):
     return recipe.parse(
         {
             "name": "together",
-            "data": {
-                "sources": [{"kind": "table", "path": str(table)}],
-                "labels": list(LABELS),
-                "split": {"kind": "seeded"},
-            },
             "body": {"weights": str(tiny), "dropout": 0.0},
             "adapter": {"dropout": 0.0},
-            "tasks": [{"kind": "classification", "head": {"dropout": 0.0}}],
+            "tasks": {"emotion": task(table)},
             "train": {"epochs": 1, "precision": "fp32", "batch_size": 16, "log_every": 1},
             "evaluate": {"baselines": ["majority"], "resamples": 100},
         },
@@ -90,9 +85,9 @@ def test_a_checkpoint_of_two_processes_is_not_resumed_by_one(tiny, tmp_path, tog
     model = build_model(tiny).double()
     optimizer = optim.build(model, settings().optim)
     with pytest.raises(RunError, match="of 2 processes, and now there are 1") as caught:
-        checkpoint.resume(states, model, optimizer, 0, 1)
+        checkpoint.resume(states, optimizer, 0, 1)
     assert "start 2" in caught.value.hint
-    checkpoint.resume(states, model, optimizer, 1, 2)
+    checkpoint.resume(states, optimizer, 1, 2)
 
 
 def test_a_checkpoint_of_one_process_is_not_resumed_by_two(tiny, tmp_path):
@@ -101,14 +96,14 @@ def test_a_checkpoint_of_one_process_is_not_resumed_by_two(tiny, tmp_path):
     optimizer = optim.build(model, settings().optim)
     for process in (0, 1):
         with pytest.raises(RunError, match="of 1 processes, and now there are 2"):
-            checkpoint.resume(tmp_path / "checkpoints" / "last", model, optimizer, process, 2)
+            checkpoint.resume(tmp_path / "checkpoints" / "last", optimizer, process, 2)
 
 
 def test_fewer_processes_than_were_started_is_an_error(monkeypatch):
-    accelerator_for(settings())
+    accelerator_for("fp32")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="2 processes were started, but 1 take part") as caught:
-        accelerator_for(settings())
+        accelerator_for("fp32")
     assert "torchrun" in caught.value.hint
 
 

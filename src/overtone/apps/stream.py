@@ -1,4 +1,4 @@
-"""Many texts in, one JSON line a decision out: a file or standard input, a chunk at a time."""
+"""Many texts in, one JSON line a text out: a file or standard input, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import combinations, islice
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -24,14 +23,21 @@ from rich.progress import (
 )
 
 from overtone.data.files import lines
+from overtone.data.rows import json_rows
 from overtone.errors import DataError, RunError, UsageError
-from overtone.inference.decisions import Decision, DecisionLog
+from overtone.inference.decisions import DecisionLog, Outcome
 
 CHUNK = 512
 """Texts that are read, classified and written at a time."""
 
-Classify = Callable[[list[str]], list[Decision]]
-"""Texts → a decision each."""
+Row = tuple[str, str | None]
+"""A text, and what was said before it, where there is something."""
+
+Judge = Callable[[list[Row]], Sequence[Outcome]]
+"""Rows → what came of each."""
+
+
+HINT = 'one object a line: {"text": "…"}, with a "context" where something was said before'
 
 
 class _StandardInput:
@@ -46,53 +52,56 @@ class _StandardInput:
         return sys.stdin.buffer
 
 
-def texts(file: Path | None) -> Iterator[str]:
-    """The texts of a file, or of standard input where it is None.
+def rows(file: Path | None) -> Iterator[Row]:
+    """The rows of a file, or of standard input where it is None.
 
-    A text is a line; in ``.jsonl`` and ``.ndjson`` it is the row's ``text``. Either may be gzipped (``.gz``).
+    A line is a text; in ``.jsonl`` and ``.ndjson`` it is an object with a ``text`` and, where something was
+    said before, a ``context``. Either may be gzipped (``.gz``).
 
     Raises:
         DataError: the file cannot be read, or a line is not UTF-8, too long or not a row with a text.
     """
     if file is None:
         for _, line in lines(cast("Path", _StandardInput())):
-            yield line
+            yield line, None
         return
     if file.is_dir() or not file.exists():
         raise DataError(f"{file} is not a file", hint="--file - reads standard input")
-    rows = Path(file.name.removesuffix(".gz")).suffix.lower() in (".jsonl", ".ndjson")
-    for number, line in lines(file):
-        if not rows:
-            yield line
-        elif line.strip():
-            yield _text(line, f"{file}, line {number}")
+    if Path(file.name.removesuffix(".gz")).suffix.lower() not in (".jsonl", ".ndjson"):
+        for _, line in lines(file):
+            yield line, None
+        return
+    for place, row in json_rows(file):
+        if "text" not in row:
+            raise DataError(f"{place}: no 'text'", hint=HINT)
+        context = None if row.get("context") is None else _string(row, "context", place)
+        yield _string(row, "text", place), stated(context)
 
 
-def _text(line: str, place: str) -> str:
-    hint = 'one object a line: {"text": "…"}'
+def stated(context: str | None) -> str | None:
+    """A context as the models were trained to read it: a blank one says nothing."""
+    return context if context is not None and context.strip() else None
+
+
+def _string(row: Mapping[str, Any], column: str, place: str) -> str:
+    value = row[column]
+    if not isinstance(value, str):
+        found = json.dumps(value, ensure_ascii=False)[:40]
+        raise DataError(f"{place}: '{column}' is {found}, not a string", hint=HINT)
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{place}: not JSON ({error})", hint=hint) from error
-    if not isinstance(row, dict) or "text" not in row:
-        raise DataError(f"{place}: not a JSON object with a 'text'", hint=hint)
-    text = row["text"]
-    if not isinstance(text, str):
-        raise DataError(f"{place}: 'text' is {json.dumps(text)[:40]}, not a string", hint=hint)
-    try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
-        raise DataError(f"{place}: 'text' is not Unicode text ({error.reason})") from error
-    return text
+        raise DataError(f"{place}: '{column}' is not Unicode text ({error.reason})", hint=HINT) from error
+    return value
 
 
 def count(file: Path | None) -> int | None:
     """How many texts a file holds; None where it can be read only once, as standard input can.
 
     Raises:
-        DataError: as ``texts``, so that a broken line is found before the work begins.
+        DataError: as ``rows``, so that a broken line is found before the work begins.
     """
-    return sum(1 for _ in texts(file)) if file is not None and file.is_file() else None
+    return sum(1 for _ in rows(file)) if file is not None and file.is_file() else None
 
 
 def check_apart(*files: Path | None) -> None:
@@ -109,23 +118,25 @@ def check_apart(*files: Path | None) -> None:
 
 
 def classify(
-    decide: Classify,
-    source: Iterable[str],
+    judge: Judge,
+    source: Iterable[Row],
     output: Path | None,
     console: Console,
     *,
     total: int | None = None,
     journal: DecisionLog | None = None,
 ) -> int:
-    """Write the decisions in the texts' order and count them; a reader that leaves early is no error.
+    """Write what came of each text in their order and count them; a reader that leaves early is no error.
+
+    A line holds the ``text``, its ``context`` where it has one, and the outcome with its ``version``.
 
     Args:
-        decide: texts → decisions.
-        source: the texts; they are never all in memory.
+        judge: rows → their outcomes.
+        source: the rows; they are never all in memory.
         output: where to, whole or not at all; None for standard output.
         console: where the progress is drawn, if it is a terminal.
         total: how many texts there are, where that is known.
-        journal: a log of decisions, if one is wanted.
+        journal: a log of outcomes, if one is wanted.
 
     Raises:
         DataError: a text cannot be read.
@@ -146,12 +157,14 @@ def classify(
     ):
         task = bar.add_task("classifying", total=total)
         while chunk := list(islice(waiting, CHUNK)):
-            decisions = decide(chunk)
-            for text, decision in zip(chunk, decisions, strict=True):
-                target.write(json.dumps({"text": text, **asdict(decision)}, ensure_ascii=False) + "\n")
+            outcomes = judge(chunk)
+            for (text, context), outcome in zip(chunk, outcomes, strict=True):
+                before = {} if context is None else {"context": context}
+                line = {"text": text, **before, **outcome.as_dict()}
+                target.write(json.dumps(line, ensure_ascii=False) + "\n")
             target.flush()
             if journal:
-                journal.add(chunk, decisions)
+                journal.add([text for text, _ in chunk], outcomes)
             done += len(chunk)
             bar.update(task, completed=done)
     return done

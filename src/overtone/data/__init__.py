@@ -3,6 +3,7 @@
 - ``records``: the value types (record, card, source, splits)
 - ``sources/``: one file a data set
 - ``files``: read UTF-8 lines and hash content, plain or gzipped
+- ``rows``: rows of CSV, TSV and JSON lines by column name, with their places
 - ``fetch``: the catalogue; where a data set's files are, whether they are the right ones, how to get them
 - ``partition``: the ways to divide rows (official, seeded, pooled)
 - ``text``: folding and words, for comparing texts

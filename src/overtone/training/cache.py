@@ -1,49 +1,67 @@
-"""What is frozen is computed once: the states of a frozen body, kept for every epoch."""
+"""What is frozen is computed once: the states of a body's frozen part, kept for every epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from overtone.data.batches import Encoded, by_length
-from overtone.models.encoder import Encoder
+from overtone.models.encoder import States
+from overtone.models.heads import mean_pool
+from overtone.models.model import Model
+from overtone.models.states import FrozenStates
 
 
-@dataclass(frozen=True)
-class FrozenStates:
-    """The states of N texts, one text after the other.
+class StateCache:
+    """Texts in, and the states of what is frozen out.
 
     Args:
-        flat: (sum of lengths, D), fp32, on the CPU.
-        encoded: the texts they belong to, for offsets and lengths.
+        model: whose body's frozen part is asked for.
     """
 
-    flat: Tensor
-    encoded: Encoded
+    def __init__(self, model: Model) -> None:
+        self.model = model
 
-    def pad(self, rows: Sequence[int]) -> Tensor:
-        """The padded states of these rows: (B, T, D); zeros where there is padding."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        lengths = self.encoded.lengths[chosen]
-        columns = np.arange(max(int(lengths.max()), 1))
-        places = np.minimum(self.encoded.offsets[chosen][:, None] + columns, len(self.flat) - 1)
-        mask = torch.from_numpy(columns < lengths[:, None]).unsqueeze(-1)
-        return self.flat[torch.from_numpy(places)] * mask
+    def __call__(self, encoded: Encoded, *, bf16: bool) -> FrozenStates | None:
+        """What the model reads in place of these texts' ids; None where no layer is frozen.
+
+        Where the whole backbone is frozen and all heads pool alike, the mean or the first token, a text is
+        that one vector.
+
+        Args:
+            encoded: N texts.
+            bf16: whether matrix products are in bf16, as in training.
+        """
+        if not self.model.body.frozen:
+            return None
+        return _compute(self.model, encoded, self._pooling(), bf16=bf16)
+
+    def _pooling(self) -> str | None:
+        """How every head makes one vector of a text, where that can be done beforehand."""
+        if self.model.body.frozen != self.model.body.depth:
+            return None
+        kinds = {str(head.pooling) for head in self.model.heads.values()}
+        kind = kinds.pop()
+        return kind if not kinds and kind in ("mean", "cls") else None
 
 
 @torch.no_grad()
-def freeze_states(body: Encoder, encoded: Encoded) -> FrozenStates:
-    """Run a frozen body over every text once, dropout off."""
+def _compute(model: Model, encoded: Encoded, pooling: str | None, *, bf16: bool) -> FrozenStates:
+    """Run the frozen part over every text once."""
+    body, device = model.body, model.device
+    training = body.training
     body.eval()
-    device = next(body.parameters()).device
-    flat = torch.empty(len(encoded.flat), body.hidden_size)
+    offsets = encoded.offsets if pooling is None else np.arange(len(encoded) + 1)
+    flat = torch.empty(int(offsets[-1]), body.hidden_size, dtype=next(body.parameters()).dtype)
     for rows in by_length(encoded.lengths):
-        input_ids, mask = encoded.pad(rows)
-        hidden = body(input_ids.to(device), mask.to(device)).hidden.float().cpu()  # (B, T, D)
-        places = np.concatenate([np.arange(encoded.offsets[r], encoded.offsets[r + 1]) for r in rows])
-        flat[torch.from_numpy(places)] = hidden[mask.bool()]
-    return FrozenStates(flat, encoded)
+        input_ids, mask = (tensor.to(device) for tensor in encoded.pad(rows))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            hidden = body.bottom(input_ids, mask)  # (B, T, D)
+        if pooling is None:
+            places = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows])
+            flat[torch.from_numpy(places)] = hidden[mask.bool()].to("cpu", flat.dtype)
+        else:
+            vectors = hidden[:, 0] if pooling == "cls" else mean_pool(States(hidden, mask))
+            flat[torch.tensor(rows)] = vectors.to("cpu", flat.dtype)
+    body.train(training)
+    return FrozenStates(flat, offsets)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 
 from overtone.errors import RunError
-from overtone.models.model import Model
 from overtone.run import read_json, write_atomic
 from overtone.training.optim import Plateau
 
@@ -50,15 +50,37 @@ class Progress:
     plateau: Plateau = field(default_factory=Plateau)
 
 
-def trainable(model: Model) -> dict[str, Tensor]:
-    """The tensors that training changes, by name."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+@dataclass(frozen=True)
+class State:
+    """What a fit is beside its tensors.
+
+    Args:
+        progress: where it stands.
+        weighting: what the weighting of the tasks remembers, any JSON object.
+    """
+
+    progress: Progress
+    weighting: Mapping[str, Any]
 
 
-def _restore(model: Model, tensors: dict[str, Tensor]) -> None:
-    parameters = dict(model.named_parameters())
-    expected = {name for name, p in parameters.items() if p.requires_grad}
-    if set(tensors) != expected:
+def _trained(optimizer: torch.optim.Optimizer) -> dict[str, torch.nn.Parameter]:
+    """What an optimiser ever changes, by name; frozen for a stage, it is still among them."""
+    return {
+        name: parameter
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    }
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> bytes:
+    """The trained tensors as a safetensors file."""
+    trained = _trained(optimizer)
+    return safetensors.torch.save({name: p.detach().cpu().contiguous() for name, p in trained.items()})
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = _trained(optimizer)
+    if tensors.keys() != parameters.keys():
         raise RunError(
             "the checkpoint is of another model",
             hint="give this run another name, or start over with --overwrite",
@@ -74,10 +96,9 @@ def _restore(model: Model, tensors: dict[str, Tensor]) -> None:
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["names"], group["params"], strict=True):
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    for name, parameter in _trained(optimizer).items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
     return tensors
 
 
@@ -134,38 +155,41 @@ def _read_folder(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, 
     return tensors, state
 
 
-def save(
-    folder: Path, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, random: Tensor
-) -> None:
+def save(folder: Path, optimizer: torch.optim.Optimizer, state: State, random: Tensor) -> None:
     """Write everything that the next step depends on; ``random`` is every process's random state, (P, S).
 
     Raises:
         RunError: it could not be written; the older checkpoint stays.
     """
     files = {
-        "model.safetensors": safetensors.torch.save(trainable(model)),
+        "model.safetensors": _weights(optimizer),
         "optimizer.safetensors": safetensors.torch.save(_optimizer_tensors(optimizer)),
         "random.safetensors": safetensors.torch.save(_random_tensors(random)),
     }
-    _write_folder(folder, files, {"progress": asdict(progress)})
+    _write_folder(folder, files, asdict(state))
 
 
-def resume(
-    folder: Path, model: Model, optimizer: torch.optim.Optimizer, process: int, processes: int
-) -> Progress:
-    """Read a checkpoint back into a model, its optimiser and the random state of this process among all.
+def resume(folder: Path, optimizer: torch.optim.Optimizer, process: int, processes: int) -> State:
+    """Read a checkpoint back into what is trained, its optimiser and the random state of this process.
+
+    Args:
+        folder: of the checkpoint.
+        optimizer: over everything that is ever trained.
+        process: this one's number.
+        processes: how many there are.
 
     Raises:
         RunError: it is damaged, cut short, of another model or of another number of processes.
     """
     tensors, state = _read_folder(folder)
-    _restore(model, tensors["model.safetensors"])
-    moments = tensors["optimizer.safetensors"]
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["names"], group["params"], strict=True):
-            kept = {key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name}
-            if kept:
-                optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in kept.items()}
+    _restore(optimizer, tensors["model.safetensors"])
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors["optimizer.safetensors"].items():
+        name, _, kind = key.rpartition("|")
+        moments.setdefault(name, {})[kind] = value
+    for name, parameter in _trained(optimizer).items():
+        if name in moments:  # what was frozen until now has none yet
+            optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments[name].items()}
     states = tensors["random.safetensors"]["cpu"]
     if len(states) != processes:
         raise RunError(
@@ -178,7 +202,7 @@ def resume(
             if f"cuda.{i}" in tensors["random.safetensors"]:
                 torch.cuda.set_rng_state(tensors["random.safetensors"][f"cuda.{i}"], i)
     progress = dict(state["progress"])
-    return Progress(**{**progress, "plateau": Plateau(**progress["plateau"])})
+    return State(Progress(**{**progress, "plateau": Plateau(**progress["plateau"])}), state["weighting"])
 
 
 def exists(folder: Path) -> bool:
@@ -186,15 +210,15 @@ def exists(folder: Path) -> bool:
     return folder.exists() or _older(folder).exists()
 
 
-def save_weights(folder: Path, model: Model) -> None:
+def save_weights(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Write the trained tensors alone, for the best step."""
-    _write_folder(folder, {"model.safetensors": safetensors.torch.save(trainable(model))}, {})
+    _write_folder(folder, {"model.safetensors": _weights(optimizer)}, {})
 
 
-def load_weights(folder: Path, model: Model) -> None:
+def load_weights(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Read the trained tensors of the best step back.
 
     Raises:
         RunError: they are damaged, cut short, or of another model.
     """
-    _restore(model, _read_folder(folder)[0]["model.safetensors"])
+    _restore(optimizer, _read_folder(folder)[0]["model.safetensors"])

@@ -1,15 +1,13 @@
-"""Which parts of a body are trained."""
+"""Which parts of a body are trained, and when."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import nn
 
 from overtone.config import Config
 from overtone.errors import UsageError
-from overtone.models.encoder import Encoder
 
 
 class NothingFrozen(Config):
@@ -25,43 +23,88 @@ class BackboneFrozen(Config):
 
 
 class BottomFrozen(Config):
-    """The embeddings and the lowest layers stay as they are."""
+    """The embeddings and the lowest layers stay as they are; their states are computed once."""
 
     kind: Literal["bottom"] = "bottom"
     layers: int = Field(4, ge=0, description="how many layers above the embeddings are frozen")
 
 
-FreezeConfig = Annotated[NothingFrozen | BackboneFrozen | BottomFrozen, Field(discriminator="kind")]
+class Stage(Config):
+    """Some epochs in which the same part of the body is trained."""
 
-
-def layers_of(backbone: nn.Module) -> nn.ModuleList:
-    """The list of transformer layers, lowest first.
-
-    Raises:
-        UsageError: the backbone keeps them under a name that is not known.
-    """
-    for path in ("encoder.layer", "transformer.layer"):
-        module: object = backbone
-        for part in path.split("."):
-            module = getattr(module, part, None)
-        if isinstance(module, nn.ModuleList):
-            return module
-    raise UsageError(
-        f"the layers of {type(backbone).__name__} were not found",
-        hint="use train.freeze.kind=none or backbone",
+    epochs: int = Field(ge=1, description="how long it lasts; the last stage lasts to the end of the fit")
+    top: int | None = Field(
+        ge=0, description="layers trained, from the top; 0: the heads alone; null: all, and the embeddings"
     )
 
 
-def freeze(body: Encoder, config: NothingFrozen | BackboneFrozen | BottomFrozen) -> None:
-    """Mark what is not trained."""
-    if isinstance(config, BackboneFrozen):
-        body.backbone.requires_grad_(False)
-    elif isinstance(config, BottomFrozen):
-        layers = layers_of(body.backbone)
-        if config.layers > len(layers):
-            raise UsageError(
-                f"train.freeze.layers is {config.layers}, but the backbone has {len(layers)} layers"
-            )
-        body.backbone.embeddings.requires_grad_(False)
-        for layer in layers[: config.layers]:
-            layer.requires_grad_(False)
+class ProgressiveFrozen(Config):
+    """From stage to stage another part of the body is trained (Howard and Ruder 2018, gradual unfreezing)."""
+
+    kind: Literal["progressive"] = "progressive"
+    stages: tuple[Stage, ...] = Field(
+        (Stage(epochs=2, top=0), Stage(epochs=2, top=2), Stage(epochs=3, top=None)),
+        min_length=1,
+        description="one after the other",
+    )
+
+
+FreezeConfig = Annotated[
+    NothingFrozen | BackboneFrozen | BottomFrozen | ProgressiveFrozen, Field(discriminator="kind")
+]
+
+
+def frozen_layers(
+    config: NothingFrozen | BackboneFrozen | BottomFrozen | ProgressiveFrozen, epoch: int, depth: int
+) -> int | None:
+    """How many layers above the embeddings are frozen in an epoch; None where nothing is.
+
+    Args:
+        config: what to freeze.
+        epoch: counted from 0.
+        depth: layers of the body.
+
+    Raises:
+        UsageError: there are not so many layers.
+    """
+    match config:
+        case NothingFrozen():
+            return None
+        case BackboneFrozen():
+            return depth
+        case BottomFrozen(layers=layers):
+            if layers > depth:
+                raise UsageError(f"train.freeze.layers is {layers}, but the backbone has {depth} layers")
+            return layers
+    frozen = [_below(stage, place, depth) for place, stage in enumerate(config.stages)]
+    end = 0
+    for stage, layers_below in zip(config.stages, frozen, strict=True):
+        end += stage.epochs
+        if epoch < end:
+            return layers_below
+    return frozen[-1]
+
+
+def _below(stage: Stage, place: int, depth: int) -> int | None:
+    """How many layers a stage leaves frozen."""
+    if stage.top is None:
+        return None
+    if stage.top > depth:
+        raise UsageError(
+            f"train.freeze.stages.{place}.top is {stage.top}, but the backbone has {depth} layers",
+            hint="null trains all of them, and the embeddings",
+        )
+    return depth - stage.top
+
+
+def ever_frozen(
+    config: NothingFrozen | BackboneFrozen | BottomFrozen | ProgressiveFrozen, epochs: int, depth: int
+) -> int | None:
+    """How many layers above the embeddings are frozen in every epoch of a fit; None where none is.
+
+    Raises:
+        UsageError: there are not so many layers.
+    """
+    counts = [frozen_layers(config, epoch, depth) for epoch in range(epochs)]
+    known = [count for count in counts if count is not None]
+    return min(known) if len(known) == len(counts) else None

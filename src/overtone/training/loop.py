@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from numpy.typing import NDArray
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
 from overtone.config import Config
-from overtone.data.batches import Encoded, plan
-from overtone.errors import MissingExtraError, TrainingError, UsageError
+from overtone.data.batches import Encoded, MixConfig, mixture, plan
+from overtone.errors import TrainingError, UsageError
 from overtone.models.model import Model
+from overtone.models.states import Rows
 from overtone.run import Run
-from overtone.training import checkpoint, optim
-from overtone.training.cache import FrozenStates
+from overtone.training import checkpoint, freezing, optim, weighting
+from overtone.training.cache import StateCache
 from overtone.training.freezing import FreezeConfig, NothingFrozen
+from overtone.training.journal import Journal
 from overtone.training.optim import CosineSchedule, OptimConfig, PlateauSchedule, ScheduleConfig
+from overtone.training.processes import accelerator_for
 from overtone.training.stopping import EarlyStopping, InterruptedFitError, stop_signals
 from overtone.training.tasks import Task
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from overtone.training.weighting import FixedConfig, WeightingConfig
 
 Validate = Callable[[Model], Mapping[str, float]]
-"""Given the model in evaluation mode, the validation figures by name, such as ``emotion.macro_f1``."""
+"""Given the model in evaluation mode, the validation figures by name: ``mean``, ``emotion.macro_f1``, …"""
 
 
 class TrainConfig(Config):
@@ -51,6 +49,8 @@ class TrainConfig(Config):
     schedule: ScheduleConfig = CosineSchedule()
     early_stopping: EarlyStopping = EarlyStopping()
     freeze: FreezeConfig = NothingFrozen()
+    mix: MixConfig = MixConfig()
+    weighting: WeightingConfig = FixedConfig()
     log_every: int = Field(20, ge=1, description="optimiser steps between two lines of metrics.jsonl")
     checkpoint_every: int = Field(200, ge=1, description="optimiser steps between two checkpoints")
     tensorboard: bool = Field(False, description="also write a TensorBoard log (extra 'tensorboard')")
@@ -63,12 +63,12 @@ class TrainingData:
     Args:
         encoded: the texts.
         targets: task name → (N, …).
-        states: of a frozen body, computed beforehand.
+        groups: which task's set each row is from, 0..G-1, (N,), for the mixture; None mixes nothing.
     """
 
     encoded: Encoded
     targets: Mapping[str, Tensor]
-    states: FrozenStates | None = None
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Fit:
         epochs: epochs begun.
         best: the best value of the named metric.
         best_step: the step that gave it.
-        seconds: training time, validation left out.
+        seconds: training time with that of frozen states, validation left out.
         rows_per_second: rows trained on a second.
         stopped_early: whether patience ran out.
         final_loss: the training loss of the last step.
@@ -96,23 +96,24 @@ class Fit:
     final_loss: float
 
 
-def accelerator_for(config: TrainConfig) -> Accelerator:
-    """An accelerator of the wished precision; accelerate keeps one a process, so an older one is forgotten.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step came to.
 
-    Raises:
-        TrainingError: fewer processes take part than were started.
+    Args:
+        losses: of each task that had rows in it.
+        weights: of every task in it.
+        norm: of the gradient, before clipping.
     """
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not torch.cuda.is_available()
-    )
-    wanted = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != wanted:
-        raise TrainingError(
-            f"{wanted} processes were started, but {accelerator.num_processes} take part",
-            hint="start them with: torchrun --nproc_per_node 2 -m overtone.cli run RECIPE",
-        )
-    return accelerator
+
+    losses: Mapping[str, float]
+    weights: Mapping[str, float]
+    norm: float
+
+    @property
+    def loss(self) -> float:
+        """What was made smaller."""
+        return sum(self.weights[name] * loss for name, loss in self.losses.items())
 
 
 @dataclass
@@ -120,13 +121,14 @@ class Loop:
     """One fit.
 
     Args:
-        model: body and heads; what requires a gradient is trained.
+        model: body and heads; what requires a gradient and ``config.freeze`` does not take out is trained.
         tasks: the tasks whose heads the model has.
         data: the training rows.
         validate: called at the end of each epoch.
         config: how.
         run: where metrics and checkpoints go.
         seed: of the shuffle and of dropout.
+        cache: computes what is frozen once; None computes it at every step.
     """
 
     model: Model
@@ -136,6 +138,7 @@ class Loop:
     config: TrainConfig
     run: Run
     seed: int
+    cache: StateCache | None = None
     progress: checkpoint.Progress = field(default_factory=checkpoint.Progress)
 
     def fit(self) -> Fit:
@@ -143,38 +146,48 @@ class Loop:
 
         Raises:
             TrainingError: nothing is trained, or the loss is not a finite number.
+            UsageError: a metric or a layer that the recipe names does not exist.
             InterruptedFitError: stopped by a signal; resumable.
             RunError: a checkpoint is damaged or could not be written.
         """
+        self.sign = self.config.early_stopping.direction(self.tasks)
+        always_frozen = freezing.ever_frozen(self.config.freeze, self.config.epochs, self.model.body.depth)
+        self.model.body.freeze(always_frozen)
         if not any(p.requires_grad for p in self.model.parameters()):
             raise TrainingError("no parameter is trained", hint="see train.freeze and adapter in the recipe")
-        self.sign = self.config.early_stopping.direction(self.tasks)
-        self.accelerator = accelerator_for(self.config)
+        self.accelerator = accelerator_for(self.config.precision)
         torch.manual_seed(self.seed + self.accelerator.process_index)
         self.model.to(self.accelerator.device)
         self.optimizer = optim.build(self.model, self.config.optim)
+        self.weighting = weighting.build(
+            self.config.weighting,
+            {task.name: task.weight for task in self.tasks},
+            {task.name: task.kind for task in self.tasks},
+        )
         if checkpoint.exists(self.run.checkpoints / "last"):
-            self.progress = checkpoint.resume(
+            state = checkpoint.resume(
                 self.run.checkpoints / "last",
-                self.model,
                 self.optimizer,
                 self.accelerator.process_index,
                 self.accelerator.num_processes,
             )
-        self.forward, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
-        if self.accelerator.is_main_process:
+            self.progress = state.progress
+            self.weighting.restore(state.weighting)
+        silent = not self.accelerator.is_main_process
+        if not silent:
             self.run.rewind(self.progress.step)
         done = self.progress
-        with stop_signals() as caught, self._bar() as bar, self._board() as board:
-            self.bar, self.board = bar, board
+        self.forward: nn.Module | None = None
+        self.journal = Journal(self.run, tensorboard=self.config.tensorboard, silent=silent)
+        with stop_signals() as caught, self.journal.open():
             while done.epoch < self.config.epochs and done.stale < self.config.early_stopping.patience:
                 self._epoch(caught)
                 self._after_epoch()
                 if self._asked_to_stop(caught):
                     raise self._interrupted()
-        # Else the model would go on computing in the precision of training, and so would every copy of it.
-        self.accelerator.unwrap_model(self.forward, keep_fp32_wrapper=False)
-        checkpoint.load_weights(self.run.checkpoints / "best", self.model)
+        self._unwrap()
+        self._train_above(always_frozen)
+        checkpoint.load_weights(self.run.checkpoints / "best", self.optimizer)
         return Fit(
             done.step,
             done.epoch,
@@ -186,26 +199,63 @@ class Loop:
             done.loss,
         )
 
+    def _enter_stage(self) -> None:
+        """Freeze what this epoch freezes, and take the states below from the cache."""
+        layers = freezing.frozen_layers(self.config.freeze, self.progress.epoch, self.model.body.depth)
+        if self.forward is not None and layers == self.model.body.frozen:
+            return
+        begun = time.perf_counter()
+        self._unwrap()
+        self._train_above(layers)
+        self.forward, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
+        self.rows: Rows = self.data.encoded
+        if self.cache is not None:
+            self.journal.say("computing what is frozen, once")
+            self.rows = self.cache(self.data.encoded, bf16=self.config.precision == "bf16") or self.rows
+        self.progress.seconds += time.perf_counter() - begun
+
+    def _train_above(self, layers: int | None) -> None:
+        """Train what the optimiser holds, but not the embeddings and these lowest layers."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(True)
+        self.model.body.freeze(layers)
+
+    def _unwrap(self) -> None:
+        """Take the model back from accelerate.
+
+        Else it would go on computing in the precision of training, and so would every copy of it; and what
+        sums gradients over processes would wait for those of layers that are frozen by now.
+        """
+        if self.forward is not None:
+            self.accelerator.unwrap_model(self.forward, keep_fp32_wrapper=False)
+            self.forward = None
+            self.accelerator.free_memory()
+
     def _epoch(self, caught: list[int]) -> None:
         """The rest of one epoch, in its seeded order."""
+        self._enter_stage()
+        seed = self.seed * 100_003 + self.progress.epoch
+        groups = self.data.groups
         order = plan(
             self.data.encoded.lengths,
             self.config.batch_size,
             self.config.accumulation,
-            seed=self.seed * 100_003 + self.progress.epoch,
+            seed=seed,
+            rows=None if groups is None else mixture(groups, self.config.mix.temperature, seed),
         )
         total = len(order) * self.config.epochs
-        self.bar.update(self.bar_task, total=total, completed=self.progress.step)
         self.model.train()
-        for step in order[self.progress.in_epoch :]:
+        for micro_batches in order[self.progress.in_epoch :]:
             begun = time.perf_counter()
-            losses, norm = self._step(step, total)
+            step = self._step(micro_batches, total)
             done = self.progress
             done.step += 1
             done.in_epoch += 1
-            done.rows += sum(map(len, step))
+            done.rows += sum(map(len, micro_batches))
+            done.loss = step.loss
             done.seconds += time.perf_counter() - begun
-            self._report(losses, norm, total)
+            self._report(step, total)
             last_of_epoch = done.in_epoch == len(order)
             stop = self._asked_to_stop(caught)
             if stop or (done.step % self.config.checkpoint_every == 0 and not last_of_epoch):
@@ -224,27 +274,31 @@ class Loop:
             hint=f"overtone run {self.run.folder}",
         )
 
-    def _step(self, micro_batches: Sequence[Sequence[int]], total: int) -> tuple[dict[str, float], float]:
-        """One optimiser step; the losses of its tasks, and the norm of the gradient."""
+    def _step(self, micro_batches: Sequence[Sequence[int]], total: int) -> Step:
+        """One optimiser step."""
         rate = optim.multiplier(self.config.schedule, self.progress.step, total, self.progress.plateau)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        everyone = [row for rows in micro_batches for row in rows]
+        everyone = torch.tensor([row for rows in micro_batches for row in rows])
         # Every process sees the whole step's targets, so all divide by the same count without asking.
         counts = {
-            task.name: task.loss.count(self.data.targets[task.name][everyone]).clamp(min=1e-8)
-            for task in self.tasks
+            task.name: float(task.loss.count(self.data.targets[task.name][everyone])) for task in self.tasks
         }
-        sums = {task.name: torch.zeros((), device=self.accelerator.device) for task in self.tasks}
+        weights = self.weighting.weights()
+        # Gradients are averaged over the processes; times their number, that is the sum.
+        world = self.accelerator.num_processes
+        shares = {name: weights[name] / count * world for name, count in counts.items() if count > 0}
+        sums = torch.zeros(len(shares), device=self.accelerator.device)
         for place, rows in enumerate(micro_batches):
             last = place == len(micro_batches) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.forward):
-                self._backward(rows, counts, sums)
-        losses = {
-            name: float(self.accelerator.reduce(value, "sum")) / float(counts[name])
-            for name, value in sums.items()
-        }
-        norm = float(self.accelerator.clip_grad_norm_(self.forward.parameters(), self.config.clip))
+                sums += self._backward(rows, shares)
+        summed = self.accelerator.reduce(sums, "sum").tolist()
+        losses = {name: value / counts[name] for name, value in zip(shares, summed, strict=True)}
+        for name in counts.keys() - shares.keys():  # a head without rows stays as it is
+            for parameter in self.model.heads[name].parameters():
+                parameter.grad = None
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip))
         found = {f"the loss of '{name}'": value for name, value in losses.items()}
         for what, value in {**found, "the norm of the gradient": norm}.items():
             if not math.isfinite(value):  # found before the weights are touched
@@ -254,57 +308,63 @@ class Loop:
                 )
         self.stepper.step()
         self.stepper.zero_grad()
-        return losses, norm
+        self.weighting.observe(losses)
+        return Step(losses, weights, norm)
 
-    def _backward(self, rows: Sequence[int], counts: Mapping[str, Tensor], sums: dict[str, Tensor]) -> None:
-        """Add one micro-batch's gradient: this process's share of its rows."""
+    def _backward(self, rows: Sequence[int], shares: Mapping[str, float]) -> Tensor:
+        """Add one micro-batch's gradient: this process's share of its rows.
+
+        Args:
+            rows: of all processes together.
+            shares: what the summed loss of each task that has rows in this step is multiplied by.
+
+        Returns:
+            The summed loss of each of these tasks over this process's rows.
+        """
+        assert self.forward is not None
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = list(rows[rank::world])
         share = 1.0 if mine else 0.0  # a process without a row still has to take part in the sum of gradients
         mine = mine or [rows[0]]
-        input_ids, mask = self.data.encoded.pad(mine)
-        device = self.accelerator.device
-        hidden = None if self.data.states is None else self.data.states.pad(mine).to(device)
-        outputs = self.forward(input_ids.to(device), mask.to(device), hidden)
+        inputs, mask = self.rows.pad(mine)
+        device, places = self.accelerator.device, torch.tensor(mine)
+        outputs = self.forward(inputs.to(device), mask.to(device))
         loss = torch.zeros((), device=device)
+        sums: list[Tensor] = []
         for task in self.tasks:
-            summed = share * task.loss.total(
-                outputs[task.name], self.data.targets[task.name][mine].to(device)
-            )
-            sums[task.name] += summed.detach()
-            # Gradients are averaged over the processes; times their number, that is the sum.
-            loss = loss + task.weight * summed / counts[task.name].to(device) * world
+            if task.name in shares:
+                targets = self.data.targets[task.name][places].to(device)
+                summed = share * task.loss.total(outputs[task.name], targets)
+                loss = loss + shares[task.name] * summed
+                sums.append(summed.detach())
+            else:  # its head takes part all the same, where gradients are summed over processes
+                loss = loss + 0.0 * outputs[task.name].sum()
         self.accelerator.backward(loss)
+        return torch.stack(sums) if sums else loss.new_zeros(0)
 
-    def _report(self, losses: Mapping[str, float], norm: float, total: int) -> None:
+    def _report(self, step: Step, total: int) -> None:
         """Show the step, and log every so many."""
         done = self.progress
-        loss = sum(task.weight * losses[task.name] for task in self.tasks)
-        done.loss = loss
         rate = done.rows / done.seconds
-        self.bar.update(
-            self.bar_task, completed=done.step, description=f"loss {loss:.3f} · {rate:.0f} rows/s"
-        )
-        if not self.accelerator.is_main_process or done.step % self.config.log_every:
-            return
-        row = {
-            "step": done.step,
-            "epoch": round(done.epoch + done.in_epoch * self.config.epochs / total, 4),
-            "loss": loss,
-            "losses": dict(losses),
-            "lr": max(group["lr"] for group in self.optimizer.param_groups),
-            "gradient_norm": norm,
-            "rows_per_second": round(rate, 2),
-        }
-        self.run.log(row)
-        if self.board is not None:
-            for name in ("loss", "lr", "gradient_norm"):
-                self.board.add_scalar(f"train/{name}", row[name], done.step)
+        self.journal.at(done.step, total, f"loss {step.loss:.3f} · {rate:.0f} rows/s")
+        if done.step % self.config.log_every == 0:
+            self.journal.step(
+                {
+                    "step": done.step,
+                    "epoch": round(done.epoch + done.in_epoch * self.config.epochs / total, 4),
+                    "loss": step.loss,
+                    "losses": dict(step.losses),
+                    "weights": dict(step.weights),
+                    "lr": max(group["lr"] for group in self.optimizer.param_groups),
+                    "gradient_norm": step.norm,
+                    "rows_per_second": round(rate, 2),
+                }
+            )
 
     def _after_epoch(self) -> None:
         """Validate, keep the best, save."""
         self.model.eval()
-        self.bar.update(self.bar_task, description="validating")
+        self.journal.say("validating")
         figures = dict(self.validate(self.model))
         stopping = self.config.early_stopping
         if stopping.metric not in figures:
@@ -325,48 +385,15 @@ class Loop:
             done.plateau.after_validation(self.config.schedule, gained=gained)
         if gained:
             done.best, done.best_step = value, done.step
-        if self.accelerator.is_main_process:
-            self.run.log({"step": done.step, "epoch": done.epoch, "validation": figures, "best": gained})
-            if self.board is not None:
-                for name, figure in figures.items():
-                    self.board.add_scalar(f"validation/{name}", figure, done.step)
-            if gained:
-                checkpoint.save_weights(self.run.checkpoints / "best", self.model)
+        self.journal.validation({"step": done.step, "epoch": done.epoch, "best": gained}, figures)
+        if gained and self.accelerator.is_main_process:
+            checkpoint.save_weights(self.run.checkpoints / "best", self.optimizer)
         self._save()
 
     def _save(self) -> None:
         """Write the last checkpoint, with the random state of every process."""
-        states = self.accelerator.gather(torch.get_rng_state().unsqueeze(0).to(self.accelerator.device)).cpu()
+        random = self.accelerator.gather(torch.get_rng_state().unsqueeze(0).to(self.accelerator.device)).cpu()
         if self.accelerator.is_main_process:
-            checkpoint.save(self.run.checkpoints / "last", self.model, self.optimizer, self.progress, states)
+            state = checkpoint.State(self.progress, self.weighting.state())
+            checkpoint.save(self.run.checkpoints / "last", self.optimizer, state, random)
         self.accelerator.wait_for_everyone()
-
-    @contextlib.contextmanager
-    def _bar(self) -> Iterator[Progress]:
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        silent = not self.accelerator.is_main_process
-        # On standard error, so that what a program reads from standard output stays its own.
-        with Progress(*columns, console=Console(stderr=True), disable=silent) as bar:
-            self.bar_task = bar.add_task("starting", total=1)
-            yield bar
-
-    @contextlib.contextmanager
-    def _board(self) -> Iterator[SummaryWriter | None]:
-        """A TensorBoard writer, where one is asked for."""
-        if not (self.config.tensorboard and self.accelerator.is_main_process):
-            yield None
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError("tensorboard", "train.tensorboard=true") from error
-        with SummaryWriter(str(self.run.folder / "tensorboard")) as board:
-            yield board

@@ -18,24 +18,31 @@ from overtone.training.tasks import Task
 class EarlyStopping(Config):
     """When to stop, and which step is the best one."""
 
-    metric: str = Field("emotion.macro_f1", description="task.metric of the validation rows, or 'loss'")
+    metric: str = Field(
+        "mean",
+        description="of the validation rows: 'mean' over the tasks of each one's own metric, 'loss', "
+        "'task.metric' or 'task.label.metric'",
+    )
     patience: int = Field(3, ge=1, description="validations without a gain before the fit stops")
     minimum_gain: float = Field(0.001, ge=0, description="what counts as a gain")
 
     def direction(self, tasks: Sequence[Task]) -> int:
-        """1 if the named metric of these tasks is better when higher, else -1.
+        """1 if the named figure of these tasks is better when higher, else -1.
 
         Raises:
-            UsageError: no such metric.
+            UsageError: no such task or metric.
         """
-        signs = {"loss": -1}
-        for task in tasks:
-            signs |= {f"{task.name}.{name}": 1 if m.higher_is_better else -1 for name, m in METRICS.items()}
-        if self.metric not in signs:
+        whole = {"mean": 1, "loss": -1}
+        if self.metric in whole:
+            return whole[self.metric]
+        task, _, rest = self.metric.partition(".")
+        name = rest.rpartition(".")[2]
+        if task not in {each.name for each in tasks} or name not in METRICS:
+            known = [*whole, *(f"{each.name}.{metric}" for each in tasks for metric in METRICS)]
             raise UsageError(
-                f"train.early_stopping.metric names '{self.metric}'", hint=f"known: {', '.join(signs)}"
+                f"train.early_stopping.metric names '{self.metric}'", hint=f"known: {', '.join(known)}"
             )
-        return signs[self.metric]
+        return 1 if METRICS[name].higher_is_better else -1
 
 
 class InterruptedFitError(TrainingError):

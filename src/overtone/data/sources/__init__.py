@@ -1,8 +1,14 @@
 """One file a data set: its card, its records, its label names and its recipe config.
 
+- ``banking77``: questions to a bank, 77 intents
+- ``clinc150``: queries to an assistant, 150 intents and out of scope
+- ``dailydialog``: everyday dialogues, dialogue acts and emotions
+- ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
-- ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label
+- ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
+- ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships
+- ``politeness``: requests, rated for politeness
 - ``sarcasm_headlines``: news headlines, sarcastic or plain
 - ``table``: a user's own CSV, TSV, JSONL or Parquet file
 

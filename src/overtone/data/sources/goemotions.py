@@ -47,7 +47,39 @@ LABELS = (
 )
 """The 27 emotions and neutral, in the order of the label ids in the files."""
 
-Grouping = Literal["none", "ekman", "sentiment"]
+AFFECT = {
+    "admiration": "joy",
+    "amusement": "joy",
+    "anger": "anger",
+    "annoyance": "anger",
+    "approval": "joy",
+    "caring": "love",  # kindness and concern for others; Ekman's six have no love
+    "confusion": "confusion",  # a label of its own here; Ekman's six have it under surprise
+    "curiosity": "surprise",  # as in Ekman's six: wanting to know is not the trouble of not understanding
+    "desire": "joy",  # as in Ekman's six: most rows wish for a thing or an event, few for a person
+    "disappointment": "sadness",
+    "disapproval": "anger",
+    "disgust": "disgust",
+    "embarrassment": "sadness",
+    "excitement": "excitement",  # a label of its own here; Ekman's six have it under joy
+    "fear": "fear",
+    "gratitude": "joy",
+    "grief": "sadness",
+    "joy": "joy",
+    "love": "love",
+    "nervousness": "fear",
+    "optimism": "joy",
+    "pride": "joy",
+    "realization": "surprise",  # as in Ekman's six: one learns what one did not expect
+    "relief": "calm",  # a strain that ends; the nearest that the raters were offered
+    "remorse": "sadness",
+    "sadness": "sadness",
+    "surprise": "surprise",
+    "neutral": "neutral",
+}
+"""Label → one of eleven: as in ``ekman_mapping.json``, but love, calm, excitement and confusion apart."""
+
+Grouping = Literal["none", "ekman", "sentiment", "affect"]
 
 _SPLITS: dict[str, SplitName] = {"train.tsv": "train", "dev.tsv": "validation", "test.tsv": "test"}
 _MAPPINGS = {"ekman": "ekman_mapping.json", "sentiment": "sentiment_mapping.json"}
@@ -105,12 +137,14 @@ def records(folder: Path) -> Iterator[Record]:
 
 
 def groupings(folder: Path) -> dict[Grouping, dict[str, str]]:
-    """Each grouping as label → group, read from the data set's own files; neutral stays neutral.
+    """Each grouping as label → group; neutral stays neutral.
+
+    Ekman's six and the sentiments are read from the data set's own files; ``affect`` is ``AFFECT``.
 
     Raises:
         DataError: a mapping file is missing.
     """
-    maps: dict[Grouping, dict[str, str]] = {"none": {label: label for label in LABELS}}
+    maps: dict[Grouping, dict[str, str]] = {"none": {label: label for label in LABELS}, "affect": AFFECT}
     names: tuple[Grouping, ...] = ("ekman", "sentiment")
     for name in names:
         groups = json.loads(need(folder, _MAPPINGS[name]).read_text(encoding="utf-8"))
@@ -127,7 +161,9 @@ class GoEmotionsSource(Config):
 
     kind: Literal["goemotions"] = Field("goemotions", description="This data set.")
     grouping: Grouping = Field(
-        "none", description="Keep the 28 labels, or map them to Ekman's six emotions or to a sentiment."
+        "none",
+        description="Keep the 28 labels, or map them to Ekman's six emotions, a sentiment, or eleven labels "
+        "of affect.",
     )
     single_label: bool = Field(
         False, description="Keep only the rows with exactly one label (after grouping), as a class name."

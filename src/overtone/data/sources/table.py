@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from overtone.config import Config
-from overtone.data.files import LINE_LIMIT, digest, lines
+from overtone.data.files import digest
 from overtone.data.records import Card, Record, Source, SplitName, Target
+from overtone.data.rows import TEXT_LIMIT, Row, as_number, csv_rows, json_rows, tsv_rows
 from overtone.errors import DataError, MissingExtraError, did_you_mean
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
-Row = tuple[str, Mapping[str, Any]]
-"""Where a row stands ("data.csv, line 3"), and its cells by column name."""
-
-TEXT_LIMIT = LINE_LIMIT
-"""The longest text that is taken, in UTF-8 bytes (1 MiB)."""
 
 _FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -51,8 +45,18 @@ class TableSource(Config):
         "auto", description="How the file is written; auto goes by its name."
     )
     text: str = Field("text", description="The column with the text.")
-    label: str = Field(
-        "label", description="The column with the label (JSONL and Parquet: or a list of labels)."
+    label: str | None = Field(
+        "label",
+        description="The column with the label (JSONL and Parquet: or a list of labels); "
+        "null where `numbers` names columns.",
+    )
+    numbers: tuple[str, ...] = Field(
+        (),
+        description="The columns with numbers to predict, in the order of the task's `labels`; in place of "
+        "`label`.",
+    )
+    context: str | None = Field(
+        None, description="The column with what was said before the text; a cell of it may be empty."
     )
     split: str | None = Field(None, description="The column with train, validation or test, if there is one.")
     id: str | None = Field(None, description="The column with the rows' ids; without it they are numbered.")
@@ -60,8 +64,23 @@ class TableSource(Config):
         None, min_length=1, description="What stands between the labels of a row, which makes it multi-label."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_need_no_label(cls, given: object) -> object:
+        if isinstance(given, Mapping) and given.get("numbers"):
+            return {"label": None, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _labels_or_numbers(self) -> TableSource:
+        if self.numbers and (self.label is not None or self.separator is not None):
+            raise ValueError("`numbers` takes the place of `label` and `separator`: leave those out")
+        if not self.numbers and self.label is None:
+            raise ValueError("name the column with the label in `label`, or columns of numbers in `numbers`")
+        return self
+
     def build(self, target: str) -> Source:
-        """The file as a data set whose records carry its label under the name ``target``.
+        """The file as a data set whose records carry its label or numbers under the name ``target``.
 
         Raises:
             DataError: the file is missing, or its format cannot be told from its name.
@@ -84,7 +103,8 @@ def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]
     """The rows of the file in ``folder`` as records; ids are ``<file>/<id column or row number from 1>``.
 
     Raises:
-        DataError: the file is empty, broken, or a row lacks its text or label; the message names the place.
+        DataError: the file is empty, broken, or a row lacks its text, label or numbers; the message names
+            the place.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     path = folder / config.path.name
@@ -103,9 +123,10 @@ def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]
         yield Record(
             f"{name}/{value}",
             _text(row, config.text, place),
-            {target: _label(row, config, place)},
+            {target: _target(row, config, place)},
             source=name,
             split=None if config.split is None else _split(row, config.split, place),
+            context=None if config.context is None else _context(row, config.context, place),
         )
     if not seen:
         raise DataError(f"{path} holds no rows", hint="check `path` in the recipe")
@@ -114,64 +135,13 @@ def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]
 def _rows(config: TableSource, path: Path) -> Iterator[Row]:
     match _format(config, path):
         case "csv":
-            return _csv_rows(path)
+            return csv_rows(path)
         case "tsv":
-            return _tsv_rows(path)
+            return tsv_rows(path)
         case "jsonl":
-            return _json_rows(path)
+            return json_rows(path)
         case "parquet":
             return _parquet_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), TEXT_LIMIT))  # its default of 128 KiB is below ours
-    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
-    try:
-        header = _header(path, next(reader, []))
-        for cells in reader:
-            if cells:  # csv gives a blank line as no cells
-                yield _row(path, reader.line_num, header, cells)
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: {error}",
-            hint="is a quote left open? Inside a quoted cell a quote is written twice",
-        ) from error
-
-
-def _tsv_rows(path: Path) -> Iterator[Row]:
-    rows = ((number, line.split("\t")) for number, line in lines(path) if line)
-    header = _header(path, next(rows, (1, []))[1])
-    for number, cells in rows:
-        yield _row(path, number, header, cells)
-
-
-def _header(path: Path, names: list[str]) -> list[str]:
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"{path} has two columns named '{repeated[0]}'", hint="rename one of them")
-    return names
-
-
-def _row(path: Path, number: int, header: list[str], cells: list[str]) -> Row:
-    if len(cells) != len(header):
-        raise DataError(
-            f"{path}, line {number}: {len(cells)} cells, but the header names {len(header)} columns",
-            hint="quote the cells that hold a separator, or set `format` in the recipe",
-        )
-    return f"{path}, line {number}", dict(zip(header, cells, strict=True))
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    for number, line in lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error})", hint="one object a line") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: not a JSON object", hint='write {"text": …, "label": …}')
-        yield f"{path}, line {number}", row
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -189,8 +159,8 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _check_columns(config: TableSource, path: Path, row: Mapping[str, Any]) -> None:
-    for setting in ("text", "label", "split", "id"):
-        column = getattr(config, setting)
+    named = [(setting, getattr(config, setting)) for setting in ("text", "label", "split", "id", "context")]
+    for setting, column in [*named, *(("numbers", column) for column in config.numbers)]:
         if column is not None and column not in row:
             found = ", ".join(map(repr, row))
             raise DataError(
@@ -227,18 +197,30 @@ def _text(row: Mapping[str, Any], column: str, place: str) -> str:
     return text
 
 
-def _label(row: Mapping[str, Any], config: TableSource, place: str) -> Target:
-    label = _cell(row, config.label, place)
+def _context(row: Mapping[str, Any], column: str, place: str) -> str | None:
+    value = row.get(column)
+    blank = value is None or (isinstance(value, str) and not value.strip())
+    return None if blank else _text(row, column, place)
+
+
+def _target(row: Mapping[str, Any], config: TableSource, place: str) -> Target:
+    if config.label is not None:
+        return _label(row, config.label, config.separator, place)
+    return tuple(as_number(row.get(column), place, column) for column in config.numbers)
+
+
+def _label(row: Mapping[str, Any], column: str, separator: str | None, place: str) -> Target:
+    label = _cell(row, column, place)
     parts: Iterable[Any]
     if isinstance(label, list):
         parts = label
-    elif config.separator is not None:
-        parts = str(label).split(config.separator)
+    elif separator is not None:
+        parts = str(label).split(separator)
     else:
         return str(label).strip()
     names = [str(part).strip() for part in parts]
     if not all(names):
-        raise DataError(f"{place}: '{config.label}' holds an empty label", hint="remove the extra separator")
+        raise DataError(f"{place}: '{column}' holds an empty label", hint="remove the extra separator")
     return tuple(dict.fromkeys(names))
 
 

@@ -1,0 +1,112 @@
+"""The picture of a study: every difference as a dot with its interval, a panel a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from overtone.evaluation.compare import Interval
+from overtone.evaluation.plots import COLOURS, FAINT, INK, PLAIN, _figure, _style
+from overtone.evaluation.study import Verdict
+
+COLUMNS = 4
+"""Panels side by side, at most."""
+
+COLOUR: dict[Verdict, str] = {"helps": COLOURS[0], "hurts": COLOURS[5], "no difference shown": "#9aa1ab"}
+FILL: dict[Verdict, str] = {**COLOUR, "no difference shown": "white"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One arm's difference in one figure.
+
+    Args:
+        arm: its name.
+        difference: with its interval.
+        verdict: its colour; a dot without a verdict is hollow, so the picture can be read without colours.
+    """
+
+    arm: str
+    difference: Interval
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One figure of a study.
+
+    Args:
+        name: of the figure.
+        higher_is_better: which side of zero is the good one.
+        dots: one an arm that has the figure.
+    """
+
+    name: str
+    higher_is_better: bool
+    dots: Sequence[Dot]
+
+
+def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure:
+    """Differences from one arm, with 95% intervals; every panel has its own scale.
+
+    Args:
+        panels: at least one.
+        arms: the arms other than ``against``, from top to bottom.
+        against: the arm at zero.
+    """
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    longest = max(map(len, arms))
+    figure = _figure(0.5 + 0.085 * longest + 2.35 * columns, rows * (1.05 + 0.3 * len(arms)) + 0.3)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        _panel(axes, panel, arms)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(
+        f"difference from “{against}” with its 95% interval over rows and seeds\n"
+        "blue: helps · orange: hurts, after correction for all comparisons · hollow: no difference shown",
+        fontsize=7.5,
+        color=FAINT,
+        **PLAIN,
+    )
+    return figure
+
+
+def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
+    """One panel; arms that lack its figure have an empty line."""
+    _style(axes, panel.name, "better →" if panel.higher_is_better else "← better")
+    axes.title.set_parse_math(False)
+    axes.title.set_fontsize(9.5)
+    axes.xaxis.label.set_fontsize(8)
+    axes.axvline(0, color=INK, linewidth=1)
+    place = {arm: len(arms) - 1 - i for i, arm in enumerate(arms)}
+    for dot in panel.dots:
+        y, found = place[dot.arm], dot.difference
+        axes.plot([found.low, found.high], [y, y], color=COLOUR[dot.verdict], linewidth=2.2, zorder=2)
+        axes.plot(
+            found.value,
+            y,
+            marker="o",
+            markersize=6.5,
+            color=COLOUR[dot.verdict],
+            markerfacecolor=FILL[dot.verdict],
+            markeredgewidth=1.6,
+            zorder=3,
+        )
+    axes.set_yticks(range(len(arms)), arms[::-1], **PLAIN)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylim(-0.6, len(arms) - 0.4)
+    # Zero in the middle of every panel: a scale that starts at the dots would hide how far zero is.
+    reach = 1.12 * max((max(-d.difference.low, d.difference.high) for d in panel.dots), default=0.0)
+    if reach > 0:
+        axes.set_xlim(-reach, reach)
+    axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}" if value else "0")
