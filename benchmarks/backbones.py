@@ -1,7 +1,7 @@
 """What each encoder of the catalogue costs here: weights, memory, samples a second beside MiniLM-L6 in turn.
 
-An encoder whose weights are not at hand is measured in its real configuration with random weights, which costs
-the same. With --full, those at hand are also trained on the shipped sentences.
+An encoder whose weights are not at hand is measured in its real configuration with random weights, which is
+as fast. With --full, those at hand are also trained on the shipped sentences.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ from overtone.apps.catalogue import Json, data_app, err, out, weights_app
 from overtone.errors import OvertoneError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from overtone.apps.stream import Row
     from overtone.inference.decisions import Decision
     from overtone.recipe import Recipe
     from overtone.run import Run
@@ -215,7 +218,11 @@ def classify(
         list[str] | None, typer.Argument(metavar="[RUN] [TEXT]...", help="A run's folder, then texts.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="One text a line, or JSONL with a 'text'; - for standard input.")
+        Path | None,
+        typer.Option(help="One text a line, or JSONL with a 'text' and a 'context'; - for standard input."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="What was said before the texts, for a run that reads it.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where the JSONL goes, if not to standard output.")
@@ -229,15 +236,19 @@ def classify(
 ) -> None:
     """Classify texts: arguments, a file, standard input, or a conversation at a prompt.
 
-    Without a RUN, the classifier that ships with the package answers.
+    Without a RUN, the classifier that ships with the package answers. A run of several heads says what each
+    of them makes of a text.
     """
-    from overtone.apps import prompt, stream
+    from overtone.apps import prompt, readouts, stream
     from overtone.apps.words import run_and_texts
     from overtone.inference.decisions import DecisionLog
+    from overtone.inference.readout import Readout
 
     folder, texts = run_and_texts(words or [])
     if texts and file is not None:
         raise UsageError("texts and --file are two sources", hint="give one of them")
+    if context is not None and not texts:
+        raise UsageError("--context needs texts", hint="rows of a JSONL file have a 'context' of their own")
     if log_text and log is None:
         raise UsageError("--log-text needs --log", hint="name the log's file: --log decisions.jsonl")
     asking = not texts and file is None and output is None and not json_ and sys.stdin.isatty()
@@ -246,23 +257,42 @@ def classify(
     total = len(texts) if texts else stream.count(source)
     system = _load(folder)
     journal = DecisionLog(log, with_text=log_text) if log else None
+    steps = {"backup": backup, "sarcasm": sarcasm, "ask": ask}
+    left_out = ", ".join(f"--no-{name}" for name, wanted in steps.items() if not wanted)
+    if left_out and not system.decides:
+        raise UsageError(f"{left_out}: {system.run.folder} has no such step", hint="leave it out")
+    turns = not system.decides and any(reading.context for reading in system.reader.readings.values())
+    if context is not None and not turns:
+        raise UsageError(f"--context: {system.run.folder} reads each text alone", hint="leave it out")
 
-    def decide(asked: list[str]) -> list[Decision]:
-        return system.classify(asked, backup=backup, sarcasm=sarcasm, ask=ask)
+    def decide(rows: list[Row]) -> list[Decision]:
+        return system.classify([text for text, _ in rows], **steps)
 
-    if asking:
+    def read(rows: list[Row]) -> list[Readout]:
+        return system.read([text for text, _ in rows], [before for _, before in rows])
+
+    judge: Callable[[list[Row]], Sequence[Decision | Readout]] = decide if system.decides else read
+    given = [(text, stream.stated(context)) for text in texts]
+    if asking and system.decides:
         prompt.converse(decide, out, journal, Path("overtone-stats.png"))
+    elif asking:
+        readouts.converse(read, out, journal, context=turns)
     elif texts and not json_ and output is None:
-        decisions = decide(texts)
-        for text, decision in zip(texts, decisions, strict=True):
-            prompt.show(out, decision, text)
+        outcomes = judge(given)
+        for text, outcome in zip(texts, outcomes, strict=True):
+            if isinstance(outcome, Readout):
+                readouts.show(out, outcome, text)
+            else:
+                prompt.show(out, outcome, text)
         if journal:
-            journal.add(texts, decisions)
+            journal.add(texts, outcomes)
     else:
-        waiting = iter(texts) if texts else stream.texts(source)
-        done = stream.classify(decide, waiting, output, err, total=total, journal=journal)
+        waiting = iter(given) if texts else stream.rows(source)
+        if not turns:  # what was said before stands in the output only where it was read
+            waiting = ((text, None) for text, _ in waiting)
+        done = stream.classify(judge, waiting, output, err, total=total, journal=journal)
         if output:
-            err.print(Text(f"wrote {done} decisions to {output}"))
+            err.print(Text(f"wrote {done} {'decisions' if system.decides else 'read-outs'} to {output}"))
 
 
 def _load(folder: Path | None) -> System:

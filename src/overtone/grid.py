@@ -33,9 +33,9 @@ class Arm(Config):
     """One setting of the base recipe, or one way to read what it has trained."""
 
     set: tuple[str, ...] = Field(
-        (), description="changes, as --set takes them; `tasks.*.` is every task's that the base has"
+        (), description="changes, as --set takes them; `tasks.*.` is every task's that is kept"
     )
-    tasks: tuple[str, ...] = Field((), description="the tasks that are kept; all without")
+    tasks: tuple[str, ...] = Field((), description="the tasks that are kept; as the study says without")
     read: Way = Field(
         "plain",
         description="outputs as they are; divided by a temperature fitted on validation rows; or the mean of "
@@ -59,6 +59,7 @@ class Study(Config):
         min_length=3, description="one run an arm and seed; the rows stay those of the base"
     )
     set: tuple[str, ...] = Field((), description="changes to the base, of all arms")
+    tasks: tuple[str, ...] = Field((), description="the tasks that all arms keep; the base's without")
     against: str = Field(description="the arm that the others are compared with")
     arms: dict[Name, Arm] = Field(min_length=2, description="by name")
     figures: tuple[FigureName, ...] = Field(
@@ -67,16 +68,14 @@ class Study(Config):
         "task.metric, task.label.metric, gap (mean on training rows less mean on test rows), "
         + ", ".join(COSTS),
     )
-    resamples: int = Field(10_000, ge=1000, description="bootstrap resamples of an interval")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of the rows")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
         if self.against not in self.arms:
             raise ValueError(f"against: no arm '{self.against}': {did_you_mean(self.against, self.arms)}")
-        base = self.arms[self.against].tasks
-        for name, arm in self.arms.items():
-            if base and not (arm.tasks and set(arm.tasks) <= set(base)):
-                raise ValueError(f"arms.{name}.tasks: it keeps tasks that the arm '{self.against}' lacks")
+        if self.arms[self.against].tasks:
+            raise ValueError(f"arms.{self.against}.tasks: the others are compared with it, so it keeps all")
         for field in ("seeds", "figures"):
             found, times = Counter(getattr(self, field)).most_common(1)[0]
             if times > 1:
@@ -105,22 +104,20 @@ class Study(Config):
             UsageError: see ``recipe.load``, or the arm keeps a task that there is not.
         """
         base = recipes.load(self.base)
+        kept = self.arms[arm].tasks or self.tasks or tuple(base.tasks)
+        for task in kept:
+            if task not in base.tasks:
+                raise UsageError(f"arm '{arm}': no task '{task}'", hint=did_you_mean(task, base.tasks))
         changes = [
             override.replace(EVERY, f"tasks.{task}.", 1)
             for override in (*self.set, *self.arms[arm].set)
-            for task in (base.tasks if override.startswith(EVERY) else [""])
+            for task in (kept if override.startswith(EVERY) else [""])
         ]
         own = [f"name={self.name}-{self.run_name(arm, seed)}", f"seed={seed}", f"split_seed={base.rows_seed}"]
         try:
             made = recipes.load(self.base, [*changes, *own])
         except UsageError as error:
             raise UsageError(f"arm '{arm}': {error.what}", hint=error.hint) from error
-        kept = self.arms[arm].tasks
-        for task in kept:
-            if task not in made.tasks:
-                raise UsageError(f"arm '{arm}': no task '{task}'", hint=did_you_mean(task, made.tasks))
-        if not kept:
-            return made
         values = made.model_dump(mode="json")
         values["tasks"] = {task: values["tasks"][task] for task in kept}
         return recipes.parse(values, f"arm '{arm}'")

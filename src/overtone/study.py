@@ -120,7 +120,8 @@ def _trials(study: Study, folder: Path, say: Callable[[str], None]) -> dict[str,
 
     Seed by seed and not arm by arm, so that a machine that slows down slows all arms alike.
     """
-    data, found = _Data(), {arm: [] for arm in study.arms}
+    data = _Data()
+    found: dict[str, list[Trial]] = {arm: [] for arm in study.arms}
     cells = [(seed, arm) for seed in study.seeds for arm in study.arms]
     for place, (seed, arm) in enumerate(cells, 1):
         begun = time.perf_counter()

@@ -40,13 +40,14 @@ def talk(monkeypatch, tmp_path):
                 raise line
             return line
 
-        def classify(texts):
-            asked.extend(texts)
-            return [decision] * len(texts)
+        def decide(rows):
+            assert all(before is None for _, before in rows)
+            asked.extend(text for text, _ in rows)
+            return [decision] * len(rows)
 
         monkeypatch.setattr(builtins, "input", type_next)
         console = Console(file=io.StringIO(), width=100)
-        counted = prompt.converse(classify, console, journal, tmp_path / "stats.png")
+        counted = prompt.converse(decide, console, journal, tmp_path / "stats.png")
         return asked, console.file.getvalue(), counted
 
     return run

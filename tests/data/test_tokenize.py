@@ -26,6 +26,22 @@ def test_ids_are_the_tokenizer_s(tokenizer):
     assert encoded.cut == sum(len(row) == 20 for row in rows(encoded))
 
 
+def test_what_was_said_before_is_the_first_of_a_pair(tokenizer):
+    texts = ["happy day", "cry", "the house", "laugh"]
+    before = ["we went", None, "sunny street again", ""]
+    found = rows(encode(tokenizer, texts, 20, before))
+    assert found[1] == tokenizer("cry")["input_ids"]
+    for i in (0, 2, 3):
+        assert found[i] == tokenizer(before[i], texts[i])["input_ids"]
+    assert rows(encode(tokenizer, texts, 20, [None] * 4)) == rows(encode(tokenizer, texts, 20))
+
+
+def test_of_a_long_pair_the_longer_part_is_cut(tokenizer):
+    found = rows(encode(tokenizer, ["happy day"], 10, ["the house of " * 900]))[0]
+    assert len(found) == 10
+    assert found[-3:] == tokenizer("happy day")["input_ids"][1:]
+
+
 def test_no_texts(tokenizer):
     encoded = encode(tokenizer, [], 20)
     assert len(encoded) == 0

@@ -9,8 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from overtone.errors import DataError
-from overtone.evaluation import plots
-from overtone.evaluation.compare import System
+from overtone.evaluation import plots, plots_numbers, plots_run
 from overtone.inference.decisions import Decision, Statistics
 from overtone.scores import aurc, per_label
 
@@ -34,7 +33,7 @@ def size(path):
 
 
 def test_learning_curves_show_what_was_logged():
-    left, right = plots.learning_curves(HISTORY, "emotion.macro_f1").axes
+    left, right = plots_run.learning_curves(HISTORY, "emotion.macro_f1").axes
     assert left.lines[0].get_xydata().tolist() == [[10, 2.0], [30, 1.0]]
     assert left.lines[1].get_xydata().tolist() == [[20, 1.8], [40, 1.5]]
     assert texts(left) == {"training", "validation"}
@@ -44,7 +43,7 @@ def test_learning_curves_show_what_was_logged():
 
 def test_long_curves_are_smoothed_over_the_raw_one():
     rows = [{"step": step, "loss": 1 + step % 2} for step in range(100)]
-    left, _ = plots.learning_curves(rows, "emotion.macro_f1").axes
+    left, _ = plots_run.learning_curves(rows, "emotion.macro_f1").axes
     raw, smooth = (line.get_ydata() for line in left.lines)
     assert len(raw) == len(smooth) == 100
     assert smooth[50:].std() < raw[50:].std() / 3
@@ -101,7 +100,7 @@ def test_risk_coverage_names_each_curve_and_the_stated_risk(single):
 
 def test_label_f1_is_sorted_and_has_every_baseline(make):
     p, other = make(1, skill=2.0), make(2)
-    figure = plots.label_f1(System("model", p), [System("tfidf", other), System("probe", other)])
+    figure = plots.label_f1({"model": p, "tfidf": other, "probe": other})
     axes = figure.axes[0]
     widths = [bar.get_width() for bar in axes.patches]
     assert widths == sorted(row.f1 for row in per_label(p))
@@ -128,9 +127,9 @@ def test_odd_names_are_drawn_as_they_are(single, tmp_path):
     p = dataclasses.replace(single(), labels=("$x_1$", "喜び", "🫠", "a\\b_c$"))
     for name, figure in (
         ("confusion", plots.confusion_matrix(p)),
-        ("labels", plots.label_f1(System("$m$", p), [System("$b^$", p)])),
+        ("labels", plots.label_f1({"$m$": p, "$b^$": p})),
         ("risk", plots.risk_coverage_curves([plots.Curve("$", p.confidence, p.correct)], 0.1)),
-        ("learning", plots.learning_curves(HISTORY, "$a.macro_f1$")),
+        ("learning", plots_run.learning_curves(HISTORY, "$a.macro_f1$")),
     ):
         plots.save(figure, tmp_path / f"{name}.png")
     assert len(list(tmp_path.iterdir())) == 4

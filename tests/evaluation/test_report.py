@@ -50,18 +50,26 @@ ORIGIN = Origin(
 )
 
 
-def evidence(make, skill=3.0, metric="accuracy", **more):
+def evidence(make, skill=3.0, metric=None, **more):
     model = System("emotion", make(1, skill=skill))
+    numbers = model.predictions.kind == "regression"
     baselines = [System("majority", make(2, skill=0.0)), System("tfidf", make(3, skill=1.5))]
-    found = standings(model, baselines, [metric, "macro_f1", "ece"], seed=7, resamples=200)
-    return Evidence(metric, model, baselines, found, **more)
+    metric = metric or ("pearson" if numbers else "accuracy")
+    shown = [metric, "ccc", "mae"] if numbers else [metric, "macro_f1", "ece"]
+    found = standings(model, baselines, shown, seed=7, resamples=200)
+    return Evidence(**{"task": "emotion", "data": DATA, **more}, **told(metric, model, baselines, found))
+
+
+def told(metric, model, baselines, found):
+    return {"metric": metric, "model": model, "baselines": baselines, "standings": found}
 
 
 def report(make, **more):
     training = Training(HISTORY, "emotion.macro_f1", 75.2, 88.3, 1000, 10, 2**30)
     licence = Licence("CC BY-NC 4.0", "Apache-2.0", commercial=False)
-    parts = {"evidence": evidence(make), "training": training, "licence": licence, **more}
-    return Report(origin=ORIGIN, data=DATA, **parts)
+    first = more.pop("evidence", None) or evidence(make)
+    parts = {"tasks": [first], "training": training, "licence": licence, **more}
+    return Report(origin=ORIGIN, **parts)
 
 
 def section(text, title):
@@ -118,12 +126,12 @@ def test_every_section_stands_in_the_report(make):
 def test_the_comparison_has_intervals_gains_and_tests(single):
     found = report(single)
     rows = section(markdown(found), "Against the baselines").splitlines()
-    first = found.evidence.standings[0].figures["accuracy"]
+    first = found.tasks[0].standings[0].figures["accuracy"]
     assert f"| **emotion** | {first.value:.3f} ({first.low:.3f}–{first.high:.3f}) |  |  |  |" in "\n".join(
         rows
     )
     tfidf = next(row for row in rows if row.startswith("| tfidf"))
-    gain, test = found.evidence.standings[2].gain, found.evidence.standings[2].mcnemar
+    gain, test = found.tasks[0].standings[2].gain, found.tasks[0].standings[2].mcnemar
     assert (
         f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) | {test.only_b} : {test.only_a} |" in tfidf
     )
@@ -133,7 +141,7 @@ def test_the_comparison_has_intervals_gains_and_tests(single):
 def test_each_source_has_its_figures(single):
     found = report(single)
     text = section(markdown(found), "By source")
-    p = found.evidence.model.predictions
+    p = found.tasks[0].model.predictions
     right = sum(ok for ok, source in zip(p.correct, p.sources, strict=True) if source == "tweets") / 60
     assert f"| tweets | 60 | {right:.3f} (" in text
     assert "| comments | 60 | " in text
@@ -188,7 +196,7 @@ def test_the_intervals_by_source_have_the_recipes_resamples(single, monkeypatch)
         asked.append(settings["resamples"])
         return interval(*arguments, **settings)
 
-    monkeypatch.setattr("overtone.evaluation.report.interval", counted)
+    monkeypatch.setattr("overtone.evaluation.chapter.interval", counted)
     markdown(report(single, evidence=evidence(single, resamples=100)))
     assert asked == [100, 100]
 

@@ -9,12 +9,27 @@ import torch
 from transformers import AutoModel
 
 from overtone.data.tokenize import encode
-from overtone.errors import WeightsError
+from overtone.errors import UsageError, WeightsError
 from overtone.models import encoder
 from overtone.models.encoder import EncoderConfig
 from toys import sentences
 
-KINDS = ["bert", "roberta", "distilbert"]
+KINDS = ["bert", "roberta", "xlm-roberta", "distilbert"]
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(encoder_folder, tmp_path_factory):
+    """The folders of all tests, and one of XLM-RoBERTa, whose tensors have the names of RoBERTa's."""
+    copied = shutil.copytree(encoder_folder("roberta"), tmp_path_factory.mktemp("weights") / "xlm-roberta")
+    config = json.loads((copied / "config.json").read_text())
+    config |= {"model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"]}
+    (copied / "config.json").write_text(json.dumps(config))
+    return lambda kind: copied if kind == "xlm-roberta" else encoder_folder(kind)
+
+
+def test_the_copy_is_another_architecture(encoder_folder):
+    body = encoder.build(EncoderConfig(weights=str(encoder_folder("xlm-roberta"))))
+    assert type(body.backbone).__name__ == "XLMRobertaModel"
 
 
 def states(body, texts):
@@ -109,3 +124,77 @@ def test_no_weights_at_all(copied):
     (copied / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match="cannot be read"):
         encoder.build(EncoderConfig(weights=str(copied)))
+
+
+TEXTS = [text for text, _ in sentences(6)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1]])  # alone a text has no padding, and so no mask
+def test_the_frozen_part_and_the_rest_are_the_whole(encoder_folder, kind, layers, bf16, texts):
+    body = encoder.build(EncoderConfig(weights=str(encoder_folder(kind))))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        whole, ids, mask = states(body, texts)
+        body.freeze(layers)
+        with torch.no_grad():
+            below = body.bottom(ids, mask)
+            found = body(below, mask)
+    assert torch.allclose(found.hidden[mask.bool()], whole.hidden[mask.bool()], atol=1e-6)
+    assert torch.equal(found.mask, mask)
+    assert torch.equal(below, whole.hidden) is (layers == 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_each_layer_hands_on_is_what_transformers_says(encoder_folder, kind):
+    folder = encoder_folder(kind)
+    body = encoder.build(EncoderConfig(weights=str(folder)))
+    theirs = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    _, ids, mask = states(body, TEXTS)
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+    for layers in range(3):
+        body.freeze(layers)
+        found = body.bottom(ids, mask)
+        assert torch.allclose(found[mask.bool()], expected[layers][mask.bool()], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_a_frozen_part_has_no_gradient_and_no_dropout(encoder_folder, kind, layers):
+    body = encoder.build(EncoderConfig(weights=str(encoder_folder(kind)), dropout=0.3))
+    every = {name for name, _ in body.named_parameters()}
+    body.freeze(layers)
+    trained = {name for name, p in body.named_parameters() if p.requires_grad}
+    still = ("embeddings.", *(f"layer.{i}." for i in range(layers)))
+    assert trained == {name for name in every if not any(part in name for part in still)}
+    _, ids, mask = states(body, TEXTS)
+    body.train()
+    assert torch.equal(body.bottom(ids, mask), body.bottom(ids, mask))
+    assert torch.equal(body(ids, mask).hidden, body(ids, mask).hidden) is (layers == 2)
+    body.freeze(None)
+    body.train()
+    assert not torch.equal(body.bottom(ids, mask), body.bottom(ids, mask))
+
+
+def test_more_layers_than_there_are(tiny):
+    body = encoder.build(EncoderConfig(weights=str(tiny)))
+    with pytest.raises(UsageError, match="3 layers are to be frozen, but the backbone has 2 layers"):
+        body.freeze(3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_found_lowest_first(encoder_folder, kind):
+    body = encoder.build(EncoderConfig(weights=str(encoder_folder(kind))))
+    assert len(body.layers) == body.depth == 2
+    names = dict(body.named_modules())
+    assert next(name for name, module in names.items() if module is body.layers[0]).endswith("layer.0")
+
+
+def test_an_unknown_architecture(tiny):
+    body = encoder.build(EncoderConfig(weights=str(tiny)))
+    body.backbone = torch.nn.Linear(2, 2)
+    with pytest.raises(UsageError, match="the layers of Linear were not found") as caught:
+        _ = body.layers
+    assert "train.freeze.kind=none" in caught.value.hint

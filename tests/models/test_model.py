@@ -12,6 +12,7 @@ from overtone.data.tokenize import encode
 from overtone.models import model as models
 from overtone.models.adapters import LoraConfig
 from overtone.models.model import sweep
+from overtone.models.states import FrozenStates
 from toys import build_model, sentences
 
 
@@ -56,8 +57,21 @@ def test_a_sweep_keeps_no_graph_and_returns_fp32(tiny):
 def test_states_in_place_of_ids(tiny):
     model = build_model(tiny).eval()
     ids, mask = encode(model.body.tokenizer, ["happy day", "a"], 64).pad([0, 1])
-    hidden = model.body(ids, mask).hidden
-    assert torch.equal(model(ids, mask)["emotion"], model(ids, mask, hidden)["emotion"])
+    for layers in (1, 2):
+        model.body.freeze(layers)
+        hidden = model.body.bottom(ids, mask)
+        assert torch.allclose(model(ids, mask)["emotion"], model(hidden, mask)["emotion"], atol=1e-6)
+
+
+def test_a_sweep_over_states_is_one_over_ids(tiny):
+    model = build_model(tiny).eval()
+    model.body.freeze(1)
+    encoded = encode(model.body.tokenizer, [text for text, _ in sentences(30)], 64)
+    rows = [model.body.bottom(*encoded.pad([row]))[0] for row in range(30)]
+    states = FrozenStates(torch.cat(rows), encoded.offsets)
+    found = sweep(model, encoded, model.device, states)["emotion"]
+    assert torch.allclose(found, sweep(model, encoded, model.device)["emotion"], atol=1e-5)
+    assert torch.equal(found, sweep(model, encoded.take([3]), model.device, states)["emotion"])  # ids unread
 
 
 def test_sizes(tiny):

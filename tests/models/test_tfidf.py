@@ -47,13 +47,13 @@ def test_multilabel_decides_each_label_on_its_own(multi):
 
 
 def test_words_and_pairs_are_terms(single):
-    assert {"lovely", "lovely day", "all night"} <= set(single.vocabulary)
-    assert list(single.vocabulary) == sorted(single.vocabulary)
+    assert {"lovely", "lovely day", "all night"} <= set(single.terms.vocabulary)
+    assert list(single.terms.vocabulary) == sorted(single.terms.vocabulary)
 
 
 def test_features_are_sublinear_tfidf_by_hand(single):
-    row = single.features(["night night night dark"]).toarray()[0]
-    at = {term: i for i, term in enumerate(single.vocabulary)}
+    row = single.terms.features(["night night night dark"]).toarray()[0]
+    at = {term: i for i, term in enumerate(single.terms.vocabulary)}
     # Smoothed idf: ln((1 + 6) / (1 + 2)) + 1 for both; three occurrences count 1 + ln 3.
     idf = np.log(7 / 3) + 1
     expected = np.array([(1 + np.log(3)) * idf, idf])
@@ -92,8 +92,8 @@ def test_rare_terms_are_left_out_of_many_rows():
     texts = [f"common {'word' if i % 2 else 'thing'}" for i in range(2100)] + ["once"]
     gold = np.arange(2101) % 2
     model = TfidfClassifier.fit((texts, gold), (texts, gold), ("a", "b"))
-    assert "once" not in model.vocabulary
-    assert "common word" in model.vocabulary
+    assert "once" not in model.terms.vocabulary
+    assert "common word" in model.terms.vocabulary
 
 
 def test_texts_without_words_are_refused():

@@ -6,7 +6,9 @@ import socket
 import sys
 
 import pytest
+import torch
 from huggingface_hub import constants
+from transformers import AutoConfig, AutoModel
 
 from overtone.errors import WeightsError
 from overtone.models import encoder, weights
@@ -124,3 +126,61 @@ def test_the_embedded_default(minilm):
     assert body.max_length == 128
     assert sum(p.numel() for p in body.parameters()) / 1e6 == pytest.approx(22.6, abs=0.2)
     assert json.loads((minilm / "config.json").read_text())["model_type"] == "bert"
+
+
+PUBLISHED = {
+    "minilm-l6": 22.7,
+    "minilm-l12": 33.4,
+    "xtremedistil-l6": 12.8,
+    "distilbert": 66.4,
+    "distilroberta": 82.1,
+    "xlm-roberta": 278.0,
+}
+"""Millions of parameters of the checkpoints on the hub, without a language-modelling head."""
+
+
+def by_hand(it):
+    """Parameters of tables, layers (four attention matrices, a perceptron, two norms) and pooler."""
+    tables = (it.vocabulary + it.positions + it.types) * it.hidden + 2 * it.hidden
+    attention = 4 * (it.hidden**2 + it.hidden)
+    perceptron = 2 * it.hidden * it.intermediate + it.intermediate + it.hidden
+    pooler = 0 if it.kind == "distilbert" else it.hidden**2 + it.hidden
+    return tables + it.layers * (attention + perceptron + 4 * it.hidden), pooler
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_encoder_is_as_large_as_the_published_one(name):
+    entry = CATALOGUE[name]
+    it = entry.architecture
+    with torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.for_model(it.kind, **it.settings()))
+    sizes = {key: p.numel() for key, p in model.named_parameters()}
+    body, pooler = by_hand(it)
+    assert sum(sizes.values()) == body + pooler
+    assert sum(n for key, n in sizes.items() if not key.startswith("pooler.")) == body
+    assert entry.parameters == PUBLISHED[name] == pytest.approx((body + pooler) / 1e6, abs=0.051)
+    assert (model.config.num_hidden_layers, model.config.hidden_size) == (it.layers, it.hidden)
+    assert model.config.num_attention_heads == it.heads
+    assert model.config.pad_token_id == it.padding
+
+
+def test_only_decoders_have_no_architecture():
+    assert {name for name, entry in CATALOGUE.items() if entry.architecture} == set(PUBLISHED)
+
+
+def test_the_embedded_default_is_what_the_catalogue_says(minilm):
+    published = json.loads((minilm / "config.json").read_text())
+    it = CATALOGUE["minilm-l6"].architecture
+    assert published["model_type"] == it.kind
+    assert {key: published[key] for key in it.settings()} == it.settings()
+
+
+def test_a_revision_that_is_not_the_main_one(catalogue, monkeypatch):
+    pinned = Weights("pinned", "org/pinned", "MIT", 1.0, revision="refs/pr/1")
+    monkeypatch.setitem(weights.CATALOGUE, "pinned", pinned)
+    snapshot = cache(catalogue, "org/pinned")  # of the main branch
+    assert weights.find("pinned") is None
+    ref = snapshot.parent.parent / "refs" / "refs" / "pr" / "1"
+    ref.parent.mkdir(parents=True)
+    ref.write_text(snapshot.name)
+    assert weights.find("pinned") == snapshot

@@ -1,75 +1,114 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from overtone.errors import UsageError
 from overtone.models.adapters import LoraConfig
-from overtone.training.cache import freeze_states
-from overtone.training.freezing import BackboneFrozen, BottomFrozen, NothingFrozen, freeze, layers_of
-from toys import build_model, records, training_data
-
-KINDS = ["bert", "roberta", "distilbert"]
-
-
-def trained(model):
-    return {name for name, p in model.named_parameters() if p.requires_grad}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_are_found_lowest_first(encoder_folder, kind):
-    model = build_model(encoder_folder(kind))
-    layers = layers_of(model.body.backbone)
-    assert len(layers) == 2
-    names = dict(model.named_modules())
-    assert next(name for name, module in names.items() if module is layers[0]).endswith("layer.0")
+from overtone.training.freezing import (
+    BackboneFrozen,
+    BottomFrozen,
+    FreezeConfig,
+    NothingFrozen,
+    ProgressiveFrozen,
+    ever_frozen,
+    frozen_layers,
+)
+from toys import build_loop, build_model, settings
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kinds(encoder_folder, kind):
-    whole = trained(build_model(encoder_folder(kind)))
-    found = {}
-    for config in (NothingFrozen(), BackboneFrozen(), BottomFrozen(layers=1), BottomFrozen(layers=2)):
-        model = build_model(encoder_folder(kind))
-        freeze(model.body, config)
-        found[config.model_dump_json()] = trained(model)
-    nothing, backbone, one, two = found.values()
-    assert nothing == whole
-    assert backbone == {name for name in whole if name.startswith("heads.")}
-    assert whole - one == {name for name in whole if "embeddings." in name or "layer.0." in name}
-    assert two <= one
-    assert not {name for name in two if "layer.1." in name}
+def parsed(**values):
+    return TypeAdapter(FreezeConfig).validate_python(values)
 
 
-def test_the_lower_adapters_are_frozen_with_their_layers(tiny):
+def staged(*stages):
+    return parsed(kind="progressive", stages=[{"epochs": epochs, "top": top} for epochs, top in stages])
+
+
+@pytest.mark.parametrize(
+    ("config", "by_epoch", "always"),
+    [
+        (NothingFrozen(), [None, None, None], None),
+        (BackboneFrozen(), [6, 6, 6], 6),
+        (BottomFrozen(layers=4), [4, 4, 4], 4),
+        (BottomFrozen(layers=0), [0, 0, 0], 0),
+        (staged((2, 0), (2, 2), (3, None)), [6, 6, 4, 4, None, None, None, None, None], None),
+        (staged((1, 0), (1, 6)), [6, 0, 0], 0),  # all layers, and not the embeddings
+        (staged((1, None), (2, 1)), [None, 5, 5, 5], None),
+        (staged((1, 3), (9, 1)), [3, 5, 5], 3),
+        (ProgressiveFrozen(), [6, 6, 4, 4, None, None, None], None),  # what the issue names
+    ],
+)
+def test_what_is_frozen_in_each_epoch(config, by_epoch, always):
+    assert [frozen_layers(config, epoch, 6) for epoch in range(len(by_epoch))] == by_epoch
+    assert ever_frozen(config, len(by_epoch), 6) == always
+
+
+def test_a_stage_that_is_never_reached_trains_nothing():
+    config = staged((3, 0), (1, None))
+    assert ever_frozen(config, 3, 6) == 6
+    assert ever_frozen(config, 4, 6) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.none() | st.integers(0, 6)), min_size=1, max_size=5),
+    st.integers(1, 20),
+)
+def test_what_is_always_frozen_is_frozen_in_every_epoch(stages, epochs):
+    config = staged(*stages)
+    always = ever_frozen(config, epochs, 6)
+    found = [frozen_layers(config, epoch, 6) for epoch in range(epochs)]
+    if always is None:
+        assert None in found
+    else:
+        assert all(layers is not None and layers >= always for layers in found)
+        assert always in found
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BottomFrozen(layers=7), r"train\.freeze\.layers is 7, but the backbone has 6 layers"),
+        (staged((1, 0), (1, 7)), r"train\.freeze\.stages\.1\.top is 7, but the backbone has 6 layers"),
+    ],
+)
+def test_more_layers_than_there_are(config, message):
+    """Found at the first epoch, though the stage begins later."""
+    with pytest.raises(UsageError, match=message):
+        frozen_layers(config, 0, 6)
+    with pytest.raises(UsageError, match=message):
+        ever_frozen(config, 1, 6)
+
+
+def test_a_fit_of_more_layers_than_there_are_does_not_begin(tiny, tmp_path):
+    freeze = {"kind": "progressive", "stages": [{"epochs": 1, "top": 0}, {"epochs": 1, "top": 3}]}
+    loop = build_loop(build_model(tiny), tmp_path, settings(freeze=freeze))
+    with pytest.raises(UsageError, match="but the backbone has 2 layers"):
+        loop.fit()
+    assert loop.run.history() == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "progressive", "stages": []},
+        {"kind": "progressive", "stages": [{"epochs": 0, "top": 1}]},
+        {"kind": "progressive", "stages": [{"epochs": 1, "top": -1}]},
+        {"kind": "progressive", "stages": [{"epochs": 1}]},
+        {"kind": "bottom", "layers": -1},
+        {"kind": "top", "layers": 1},
+    ],
+)
+def test_what_no_recipe_can_mean(values):
+    with pytest.raises(ValidationError):
+        parsed(**values)
+
+
+def test_the_lower_adapters_are_frozen_with_their_layers(tiny, tmp_path):
     model = build_model(tiny, adapter=LoraConfig(r=2))
-    freeze(model.body, BottomFrozen(layers=1))
-    left = {name for name in trained(model) if "lora_" in name}
+    build_loop(model, tmp_path, settings(epochs=1, freeze={"kind": "bottom", "layers": 1})).fit()
+    left = {name for name, p in model.named_parameters() if p.requires_grad and "heads." not in name}
     assert left
-    assert all("layer.1." in name for name in left)
-
-
-def test_more_layers_than_there_are(tiny):
-    with pytest.raises(UsageError, match=r"train\.freeze\.layers is 3, but the backbone has 2 layers"):
-        freeze(build_model(tiny).body, BottomFrozen(layers=3))
-
-
-def test_an_unknown_architecture(tiny):
-    model = build_model(tiny)
-    model.body.backbone = torch.nn.Linear(2, 2)
-    with pytest.raises(UsageError, match="the layers of Linear were not found") as caught:
-        freeze(model.body, BottomFrozen(layers=1))
-    assert "train.freeze.kind=none" in caught.value.hint
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_cached_states_are_the_body_s(encoder_folder, kind):
-    """Each row's states, whatever batch they were computed in, and nothing where there is padding."""
-    model = build_model(encoder_folder(kind), dropout=0.1)
-    data = training_data(model, records(20))
-    states = freeze_states(model.body, data.encoded)
-    for rows in ([0, 5, 19], [7], list(range(20))):
-        ids, mask = data.encoded.pad(rows)
-        with torch.no_grad():
-            expected = model.eval().body(ids, mask).hidden * mask.unsqueeze(-1)
-        assert torch.allclose(states.pad(rows), expected, atol=1e-5)
+    assert all("layer.1." in name and "lora_" in name for name in left)

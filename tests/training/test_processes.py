@@ -13,8 +13,8 @@ from overtone import pipeline, recipe
 from overtone.errors import RunError, TrainingError
 from overtone.run import Run
 from overtone.training import checkpoint, optim
-from overtone.training.processes import accelerator_for
-from toys import LABELS, build_loop, build_model, parameters, records, settings, task
+from overtone.training.processes import accelerator
+from toys import build_loop, build_model, parameters, records, settings, task
 
 
 def whole_recipe(tiny, table):
@@ -100,10 +100,10 @@ def test_a_checkpoint_of_one_process_is_not_resumed_by_two(tiny, tmp_path):
 
 
 def test_fewer_processes_than_were_started_is_an_error(monkeypatch):
-    accelerator_for("fp32")
+    accelerator()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="2 processes were started, but 1 take part") as caught:
-        accelerator_for("fp32")
+        accelerator()
     assert "torchrun" in caught.value.hint
 
 

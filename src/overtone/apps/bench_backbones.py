@@ -32,7 +32,7 @@ def show(console: Console, rows: Sequence[Backbone]) -> None:
     first = rows[0]
     screen.table(
         console,
-        ["encoder", "parameters", "layers × hidden", "weights", "MB", "MB to read", "MB to train"],
+        ["encoder", "parameters", "layers\n× hidden", "weights", "MB", "MB to\nread", "MB to\ntrain"],
         [_sizes(row) for row in rows],
     )
     screen.table(

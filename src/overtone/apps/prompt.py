@@ -30,9 +30,6 @@ WIDTH = 32
 """Characters of a full bar."""
 SHOWN = 8
 """Labels with a bar."""
-EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
-"""What ends a bar between two characters."""
-
 Command = tuple[str, Callable[[], None]]
 """What a command is for, and what it does."""
 
@@ -40,12 +37,6 @@ Command = tuple[str, Callable[[], None]]
 def quoted(text: str) -> Text:
     """A text as it stands above what was made of it, cut at 200 characters."""
     return Text(text if len(text) <= 200 else text[:197] + "…", style="italic")
-
-
-def bar(share: float, width: int) -> str:
-    """A bar of a share 0..1 of ``width`` characters; a little of it is there even for none."""
-    full, rest = divmod(round(share * width * 8), 8)
-    return "█" * full + EIGHTHS[rest] or EIGHTHS[1]
 
 
 def show(console: Console, decision: Decision, text: str | None = None) -> None:
@@ -65,8 +56,10 @@ def show(console: Console, decision: Decision, text: str | None = None) -> None:
     )
     bars = Table.grid(padding=(0, 1))
     for label, share in list(decision.scores.items())[:SHOWN]:
-        drawn = Text(bar(share, WIDTH), style=COLOURS.get(label, "white"))
-        bars.add_row(Text(f"  {label:<14}"), Text(f"{share:6.1%}"), drawn)
+        bar = "█" * round(share * WIDTH) or "▏"
+        bars.add_row(
+            Text(f"  {label:<14}"), Text(f"{share:6.1%}"), Text(bar, style=COLOURS.get(label, "white"))
+        )
     console.print(bars)
     for step in decision.steps:
         note = f": {step.note}" if step.note else ""
@@ -159,8 +152,8 @@ def _statistics(console: Console, statistics: Statistics, picture: Path) -> None
     console.print(f"{statistics.n} texts, {statistics.fallback_share:.0%} needed a later step")
     table = Table("label", "times", "")
     for label, count in statistics.labels.most_common():
-        drawn = Text(bar(count / statistics.n, WIDTH), style=COLOURS.get(label, "white"))
-        table.add_row(Text(label), str(count), drawn)
+        bar = Text("█" * max(1, round(count / statistics.n * WIDTH)), style=COLOURS.get(label, "white"))
+        table.add_row(Text(label), str(count), bar)
     console.print(table)
     if statistics.confidences:
         console.print(f"mean confidence {statistics.mean_confidence[-1]:.0%}")

@@ -36,7 +36,6 @@ Row = tuple[str, str | None]
 Judge = Callable[[list[Row]], Sequence[Outcome]]
 """Rows → what came of each."""
 
-
 HINT = 'one object a line: {"text": "…"}, with a "context" where something was said before'
 
 

@@ -127,12 +127,11 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
         DataError: files missing or wrong, an unknown label, two rows of one id, one class only, fewer than
             two rows of a label, an empty split, or a label without a row to train on.
     """
-    cards: dict[str, Card] = {}
+    cards: dict[str, dict[str, Card]] = {}
     divided: dict[str, Splits] = {}
     left_out: dict[str, Counter[str]] = {}
     for name, config in tasks.items():
-        rows, own, gone = _read(config)
-        cards |= own
+        rows, cards[name], gone = _read(config)
         _check_rows(rows, config)
         splits, more = config.split.divide(rows, config.target, seed)
         divided[name], fewer = _limited(splits, config, seed)
@@ -147,9 +146,7 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
     for name, config in tasks.items():
         _check_splits(clean[name], config)
         own_ids = {split: {row.id for row in divided[name][split]} for split in SPLITS}
-        licence, commercial = most_restrictive(
-            [cards[source] for source in dict.fromkeys(_card_names(config))]
-        )
+        licence, commercial = most_restrictive(list(cards[name].values()))
         reports[name] = DataReport(
             rows={split: len(clean[name][split]) for split in SPLITS},
             counts={split: _counts(clean[name][split], config) for split in SPLITS},
@@ -159,8 +156,9 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
             licence=licence,
             commercial=commercial,
         )
+    every = {name: card for own in cards.values() for name, card in own.items()}
     return Prepared(
-        clean, reports, tuple(cards.values()), {name: fingerprint(card) for name, card in cards.items()}
+        clean, reports, tuple(every.values()), {name: fingerprint(card) for name, card in every.items()}
     )
 
 
@@ -179,10 +177,6 @@ def _read(config: DataConfig) -> tuple[list[Record], dict[str, Card], Counter[st
         left_out[f"{source.card.name}: label not among the task's"] += len(found) - len(kept)
         rows += kept
     return rows, cards, left_out
-
-
-def _card_names(config: DataConfig) -> list[str]:
-    return [_source(choice, config.target).card.name for choice in config.sources]
 
 
 def _limited(splits: Splits, config: DataConfig, seed: int) -> tuple[Splits, Counter[str]]:
@@ -228,15 +222,11 @@ def allowed(parts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-def _source(choice: SourceConfig, target: str) -> Source:
-    return choice.build(target) if isinstance(choice, TableSource) else choice.build()
-
-
 def _opened(choice: SourceConfig, target: str) -> tuple[Source, Path]:
     """The source and the folder of its files, which are what its card says."""
-    source = _source(choice, target)
     if isinstance(choice, TableSource):
-        return source, choice.path.parent
+        return choice.build(target), choice.path.parent
+    source = choice.build()
     folder = locate(source.card)
     verify(source.card, folder)
     return source, folder

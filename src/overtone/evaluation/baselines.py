@@ -1,29 +1,28 @@
-"""What every classifier has to beat: the commonest label, TF-IDF, and a frozen backbone's embeddings."""
+"""What every model has to beat: the commonest answer, TF-IDF, and a frozen backbone's embeddings.
+
+A baseline sees what the model sees: where rows carry what was said before, so do its features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import logit
 
 from overtone.data.records import Record
 from overtone.errors import DataError
 from overtone.inference.backup import Embed
-from overtone.models.linear import Linear, fit_best
-from overtone.models.tfidf import TfidfClassifier
-from overtone.scores import Floats, Ints, Predictions, tune_thresholds
-from overtone.training.tasks import encode_targets, predictions
+from overtone.models.linear import Features, Linear, fit_best, fit_best_numbers
+from overtone.models.tfidf import Terms, tokens
+from overtone.scores import Floats, Predictions, Scored, tune_thresholds
+from overtone.training.tasks import Kind, Reading, encode_targets, scores_of
 
-
-class TextModel(Protocol):
-    """Anything that gives texts probabilities."""
-
-    def predict_proba(self, texts: Sequence[str]) -> Floats:
-        """Probabilities of N texts, (N, L)."""
-        ...
+Rows = Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +30,23 @@ class Setting:
     """What a baseline is asked for.
 
     Args:
-        labels: the label names, (L,).
+        kind: of the task.
+        labels: the names of its labels or numbers, (L,).
         target: the target's name in the records.
-        multilabel: whether a row may have several labels.
+        metric: what its strength is chosen by on validation rows, as a name or path.
         embed: the frozen backbone, for the probe.
     """
 
+    kind: Kind
     labels: tuple[str, ...]
     target: str
-    multilabel: bool
+    metric: str
     embed: Embed | None = None
 
-    def gold(self, records: Sequence[Record]) -> Ints:
-        """Class indices (N,), or 0/1 indicators (N, L)."""
-        targets = encode_targets(records, self.target, self.labels, multilabel=self.multilabel)
-        return targets.numpy().astype(np.int64)
+    def gold(self, rows: Rows) -> NDArray[Any]:
+        """Class indices (N,), 0/1 indicators (N, L), or numbers (N, L)."""
+        encoded = encode_targets(rows, self.target, self.labels, self.kind).numpy()
+        return encoded.astype(np.float64 if self.kind == "regression" else np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,88 +54,134 @@ class Baseline:
     """A fitted baseline.
 
     Args:
-        name: its key in ``BASELINES``.
-        model: what gives probabilities.
+        name: what the report calls it.
         setting: what it was fitted for.
-        thresholds: (L,), from which probability each label holds; None for a single label.
+        outputs: N rows → logits or numbers, (N, L).
+        thresholds: (L,), from which probability each label holds; multi-label alone.
     """
 
     name: str
-    model: TextModel
     setting: Setting
-    thresholds: Floats | None
+    outputs: Callable[[Rows], Floats]
+    thresholds: Floats | None = None
 
-    def predict_proba(self, texts: Sequence[str]) -> Floats:
-        """Probabilities of N texts, (N, L)."""
-        return self.model.predict_proba(texts)
-
-    def predict(self, records: Sequence[Record]) -> Predictions:
-        """Decisions on some rows, to stand beside a model's on the same rows."""
-        setting = self.setting
-        targets = encode_targets(records, setting.target, setting.labels, multilabel=setting.multilabel)
-        probabilities = self.predict_proba([record.text for record in records])
-        return predictions(records, targets, setting.labels, probabilities, self.thresholds)
+    def predict(self, rows: Rows) -> Scored:
+        """What it says about some rows, to stand beside a model's on the same rows."""
+        setting, width = self.setting, len(self.setting.labels)
+        numbers = setting.kind == "regression"
+        reading = Reading(
+            setting.kind,
+            setting.labels,
+            self.thresholds,
+            mean=np.zeros(width) if numbers else None,
+            scale=np.ones(width) if numbers else None,
+        )
+        targets = encode_targets(rows, setting.target, setting.labels, setting.kind)
+        return scores_of(reading, rows, targets, self.outputs(rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The same probabilities (L,) whatever the text."""
+    """The same outputs (L,) whatever the text."""
 
-    probabilities: Floats
+    outputs: Floats
 
-    def predict_proba(self, texts: Sequence[str]) -> Floats:
-        """Probabilities of N texts, (N, L)."""
-        return np.tile(self.probabilities, (len(texts), 1))
+    def __call__(self, rows: Rows) -> Floats:
+        """Logits or numbers of N rows, (N, L)."""
+        return np.tile(self.outputs, (len(rows), 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """Logistic regression on a frozen backbone's embeddings.
+class LinearModel:
+    """A linear map of features of the text and, apart, of what was said before it.
+
+    Args:
+        text: N texts → features (N, F).
+        context: N contexts → features (N, G); None where no training row has one.
+        linear: the map.
+    """
+
+    text: Callable[[Sequence[str]], Features]
+    context: Callable[[Sequence[str | None]], Features] | None
+    linear: Linear
+
+    def __call__(self, rows: Rows) -> Floats:
+        """Logits or numbers of N rows, (N, L)."""
+        return self.linear.outputs(_features(rows, self.text, self.context))
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A frozen backbone's embeddings, each dimension in units of its training deviation.
 
     Args:
         embed: texts → embeddings (N, D).
         mean: of the training embeddings, (D,).
         scale: their standard deviations, (D,), each above 0.
-        linear: the classifier over the scaled embeddings.
     """
 
     embed: Embed
     mean: Floats
     scale: Floats
-    linear: Linear
 
-    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Scaled embeddings, (N, D)."""
-        return ((self.embed(texts) - self.mean) / self.scale).astype(np.float32)
+    @classmethod
+    def fit(cls, embed: Embed, texts: Sequence[str]) -> Embedding:
+        """Take mean and deviation of N training texts."""
+        raw = embed(texts)
+        scale = raw.std(axis=0)
+        return cls(embed, raw.mean(axis=0), np.where(scale == 0, 1.0, scale))
 
-    def predict_proba(self, texts: Sequence[str]) -> Floats:
-        """Probabilities of N texts, (N, L)."""
-        return self.linear.probabilities(self.features(texts))
-
-
-def majority(train: Sequence[Record], validation: Sequence[Record], setting: Setting) -> Baseline:
-    """Always the commonest label of the training rows; the probabilities are the labels' shares there."""
-    gold = setting.gold(train)
-    width = len(setting.labels)
-    shares = gold.mean(axis=0) if setting.multilabel else np.bincount(gold, minlength=width) / len(gold)
-    only = np.where(np.arange(width) == shares.argmax(), 0.0, np.inf)
-    return Baseline("majority", Constant(shares), setting, only if setting.multilabel else None)
+    def __call__(self, texts: Sequence[str | None]) -> Features:
+        """Scaled embeddings, (N, D); the training mean, which is 0, where there is no text."""
+        there = [text for text in texts if text is not None]
+        found = np.zeros((len(texts), len(self.mean)), dtype=np.float32)
+        if there:
+            held = np.array([text is not None for text in texts])
+            found[held] = (self.embed(there) - self.mean) / self.scale
+        return found
 
 
-def tfidf(train: Sequence[Record], validation: Sequence[Record], setting: Setting) -> Baseline:
-    """TF-IDF of words and word pairs with logistic regression; strength and thresholds by validation.
+def majority(train: Rows, validation: Rows, setting: Setting) -> Baseline:
+    """Always the commonest label of the training rows, its probability its share there.
+
+    Of numbers: always their training mean, and the baseline is called "mean".
+    """
+    gold, width = setting.gold(train), len(setting.labels)
+    if setting.kind == "regression":
+        return Baseline("mean", setting, Constant(gold.mean(axis=0)))
+    tiny, most = np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg
+    if setting.kind == "multilabel":
+        shares = gold.mean(axis=0)
+        only = np.where(np.arange(width) == shares.argmax(), 0.0, np.inf)
+        return Baseline("majority", setting, Constant(logit(shares.clip(tiny, most))), only)
+    shares = np.bincount(gold, minlength=width) / len(gold)
+    return Baseline("majority", setting, Constant(np.log(shares.clip(tiny))))
+
+
+def tfidf(train: Rows, validation: Rows, setting: Setting) -> Baseline:
+    """TF-IDF of words, punctuation marks and their pairs, then logistic or ridge regression.
+
+    What was said before has terms of its own. Strength and thresholds are chosen on validation rows.
 
     Raises:
         DataError: the training texts hold no word.
     """
-    model = TfidfClassifier.fit(
-        (_texts(train), setting.gold(train)), (_texts(validation), setting.gold(validation)), setting.labels
-    )
-    return Baseline("tfidf", model, setting, _thresholds(model, validation, setting))
+    text = Terms.fit([row.text for row in train], tokens)
+    before = _before(train)
+    context = Terms.fit(before, tokens) if before else None
+
+    def counted(contexts: Sequence[str | None]) -> Features:
+        assert context is not None
+        return context.features([each or "" for each in contexts])
+
+    model = _fitted(train, validation, setting, (text.features, None if context is None else counted))
+    return _decided("tfidf", model, validation, setting)
 
 
-def probe(train: Sequence[Record], validation: Sequence[Record], setting: Setting) -> Baseline:
-    """Logistic regression on the frozen backbone's embeddings; strength and thresholds by validation.
+def probe(train: Rows, validation: Rows, setting: Setting) -> Baseline:
+    """Logistic or ridge regression on a frozen backbone's embeddings of the text and of what was said before.
+
+    Strength and thresholds are chosen on validation rows.
 
     Raises:
         DataError: the setting has no embeddings.
@@ -143,31 +190,73 @@ def probe(train: Sequence[Record], validation: Sequence[Record], setting: Settin
         raise DataError(
             "the probe needs a frozen backbone", hint="take 'probe' out of evaluate.baselines in the recipe"
         )
-    raw = setting.embed(_texts(train))
-    scale = raw.std(axis=0)
-    scale[scale == 0] = 1.0
-    mean = raw.mean(axis=0)
-    inputs = [((rows - mean) / scale).astype(np.float32) for rows in (raw, setting.embed(_texts(validation)))]
-    golds = [setting.gold(records) for records in (train, validation)]
-    linear = fit_best((inputs[0], golds[0]), (inputs[1], golds[1]), setting.labels)
-    model = Probe(setting.embed, mean, scale, linear)
-    return Baseline("probe", model, setting, _thresholds(model, validation, setting))
+    text = Embedding.fit(setting.embed, [row.text for row in train])
+    before = _before(train)
+    context = Embedding.fit(setting.embed, before) if before else None
+    return _decided("probe", _fitted(train, validation, setting, (text, context)), validation, setting)
 
 
-def _texts(records: Sequence[Record]) -> list[str]:
-    return [record.text for record in records]
+def _before(rows: Rows) -> list[str]:
+    """What was said before the rows that have something before them."""
+    return [row.context for row in rows if row.context is not None]
 
 
-def _thresholds(model: TextModel, validation: Sequence[Record], setting: Setting) -> Floats | None:
-    if not setting.multilabel:
-        return None
-    plain = Baseline("untuned", model, setting, None)
-    return tune_thresholds(plain.predict(validation))
+def _features(
+    rows: Rows,
+    text: Callable[[Sequence[str]], Features],
+    context: Callable[[Sequence[str | None]], Features] | None,
+) -> Features:
+    """Features of the text and of what was said before it, side by side."""
+    own = text([row.text for row in rows])
+    if context is None:
+        return own
+    before = context([row.context for row in rows])
+    return sparse.hstack([own, before]).tocsr() if sparse.issparse(own) else np.hstack([own, before])
 
 
-BASELINES: dict[str, Callable[[Sequence[Record], Sequence[Record], Setting], Baseline]] = {
+def _fitted(
+    train: Rows,
+    validation: Rows,
+    setting: Setting,
+    maps: tuple[Callable[[Sequence[str]], Features], Callable[[Sequence[str | None]], Features] | None],
+) -> LinearModel:
+    """The best linear map of the features of text and context."""
+    fit_on, choose_on = ((_features(rows, *maps), setting.gold(rows)) for rows in (train, validation))
+    if setting.kind == "regression":
+        measure = setting.metric.rpartition(".")[2]
+        linear = fit_best_numbers(fit_on, choose_on, setting.labels, measure)
+    else:
+        linear = fit_best(fit_on, choose_on, setting.labels, setting.metric)
+    return LinearModel(*maps, linear)
+
+
+def _decided(name: str, model: LinearModel, validation: Rows, setting: Setting) -> Baseline:
+    """The baseline, with thresholds where it needs them."""
+    plain = Baseline(name, setting, model)
+    said = plain.predict(validation)
+    if not isinstance(said, Predictions) or not said.multilabel:
+        return plain
+    return Baseline(name, setting, model, tune_thresholds(said))
+
+
+BASELINES: dict[str, Callable[[Rows, Rows, Setting], Baseline]] = {
     "majority": majority,
     "tfidf": tfidf,
     "probe": probe,
 }
-"""Every baseline of a classifier by its name: training rows, validation rows, setting → a fitted one."""
+"""Every baseline by its name in a recipe: training rows, validation rows, setting → a fitted one."""
+
+
+def fit(name: str, train: Rows, validation: Rows, setting: Setting) -> Baseline:
+    """Fit the baseline of that name.
+
+    Args:
+        name: a key of ``BASELINES``.
+        train: the rows that the model was fitted on.
+        validation: the rows that choose strengths and thresholds.
+        setting: what is asked for.
+
+    Raises:
+        DataError: the rows do not allow it.
+    """
+    return BASELINES[name](train, validation, setting)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from overtone.breakdown import metric_named
 from overtone.data.split import DataReport
 from overtone.errors import RunError
 from overtone.evaluation.compare import Difference, McNemar, Standing, System
 from overtone.evaluation.markdown import p_equals, signed
 from overtone.evaluation.plots import Curve
-from overtone.scores import METRICS
+from overtone.scores import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +34,36 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was measured on the test rows.
+    """What was measured on the test rows of one task.
 
     Args:
-        metric: what the verdict is about.
+        task: its name.
+        metric: what the verdict is about, as a name or a path such as ``valence.pearson``.
         model: the run's model.
         baselines: at least one, on the same rows.
         standings: the model's and then each baseline's, from ``compare.standings``.
+        data: what was done with the task's data.
         texts: id → text of rows that may be shown; others are shown by id.
         resamples: bootstrap resamples of an interval.
     """
 
+    task: str
     metric: str
     model: System
     baselines: Sequence[System]
     standings: Sequence[Standing]
+    data: DataReport
     texts: Mapping[str, str] = field(default_factory=dict)
     resamples: int = 2000
+
+    @property
+    def judged(self) -> Metric:
+        """The metric that the verdict is about.
+
+        Raises:
+            DataError: it does not apply to what was measured.
+        """
+        return metric_named(self.metric, self.model.predictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class Training:
 
     Args:
         history: rows of ``metrics.jsonl``.
-        metric: the validation figure that chose the best step, such as ``emotion.macro_f1``.
+        metric: the validation figure that chose the best step, such as ``emotion.macro_f1`` or ``mean``.
         seconds: of training.
         rows_per_second: while training.
         parameters: of the model.
@@ -124,12 +138,20 @@ class EdgeCases:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a report tells."""
+    """Everything that a report tells.
+
+    Args:
+        origin: where the run comes from.
+        tasks: what was measured, at least one task.
+        training: how the model was fitted.
+        licence: what it may be used for.
+        cascade: what the steps around the model of an only task changed.
+        edges: how hard cases of that task were decided.
+    """
 
     origin: Origin
-    evidence: Evidence
+    tasks: Sequence[Evidence]
     training: Training
-    data: DataReport
     licence: Licence
     cascade: Cascade | None = None
     edges: EdgeCases | None = None
@@ -137,7 +159,7 @@ class Report:
     @property
     def name(self) -> str:
         """The model's name, which is the run's."""
-        return self.evidence.model.name
+        return self.tasks[0].model.name
 
 
 def verdict(evidence: Evidence) -> str:
@@ -147,8 +169,11 @@ def verdict(evidence: Evidence) -> str:
         RunError: there is no baseline.
     """
     best = best_baseline(evidence)
-    gain, test = gain_over(best)
-    sign = 1 if METRICS[evidence.metric].higher_is_better else -1
+    gain = gain_over(best)
+    tested = (
+        f"bootstrap {p_equals(gain.p)}" if best.mcnemar is None else f"McNemar {p_equals(best.mcnemar.p)}"
+    )
+    sign = 1 if evidence.judged.higher_is_better else -1
     low, high = sorted((sign * gain.low, sign * gain.high))
     said = "is better than" if low > 0 else "is worse than" if high < 0 else "is not shown to differ from"
     ours, theirs = (each.figures[evidence.metric].value for each in (evidence.standings[0], best))
@@ -156,7 +181,7 @@ def verdict(evidence: Evidence) -> str:
     return (
         f"{evidence.model.name} {said} its best baseline, {best.name}: {ours:.3f} against {theirs:.3f} "
         f"{evidence.metric} on {rows:,} test rows, a difference of {signed(gain.value)} "
-        f"(95% interval {signed(gain.low)} to {signed(gain.high)}; McNemar {p_equals(test.p)})."
+        f"(95% interval {signed(gain.low)} to {signed(gain.high)}; {tested})."
     )
 
 
@@ -171,16 +196,16 @@ def best_baseline(evidence: Evidence) -> Standing:
             f"the report of {evidence.model.name} has no baseline row",
             hint="name at least one in evaluate.baselines of the recipe",
         )
-    sign = 1 if METRICS[evidence.metric].higher_is_better else -1
+    sign = 1 if evidence.judged.higher_is_better else -1
     return max(evidence.standings[1:], key=lambda each: sign * each.figures[evidence.metric].value)
 
 
-def gain_over(standing: Standing) -> tuple[Difference, McNemar]:
-    """What the model gains over a baseline, and McNemar's test of it.
+def gain_over(standing: Standing) -> Difference:
+    """What the model gains over a baseline.
 
     Raises:
         RunError: the standing was not compared with the model.
     """
-    if standing.gain is None or standing.mcnemar is None:
+    if standing.gain is None:
         raise RunError(f"'{standing.name}' was not compared with the model", hint="use compare.standings")
-    return standing.gain, standing.mcnemar
+    return standing.gain

@@ -59,8 +59,8 @@ def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure
         arms: the arms other than ``against``, from top to bottom.
         against: the arm at zero.
     """
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
+    rows = math.ceil(len(panels) / COLUMNS)
+    columns = math.ceil(len(panels) / rows)
     longest = max(map(len, arms))
     figure = _figure(0.5 + 0.085 * longest + 2.35 * columns, rows * (1.05 + 0.3 * len(arms)) + 0.3)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -109,4 +109,4 @@ def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
     if reach > 0:
         axes.set_xlim(-reach, reach)
     axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}" if value else "0")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0")

@@ -1,4 +1,4 @@
-"""The report's pictures: one function each, which gives a figure and keeps no state."""
+"""The pictures of classes and of decisions: one function each, which gives a figure and keeps no state."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from overtone.evaluation.compare import System
+from overtone.breakdown import FEW_ROWS, confusion, per_label
+from overtone.evaluation.drawing import (
+    COLOURS,
+    DPI,
+    FAINT,
+    INK,
+    MARKERS,
+    PLAIN,
+    cycle,
+    label_ends,
+    sheet,
+    style,
+)
 from overtone.inference.decisions import Statistics
 from overtone.run import write_atomic
 from overtone.scores import (
@@ -23,24 +34,11 @@ from overtone.scores import (
     Floats,
     Predictions,
     aurc,
-    confusion,
     ece,
     outcomes,
-    per_label,
     reliability,
     risk_coverage,
 )
-
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-"""Okabe and Ito (2008): told apart with any kind of colour vision."""
-
-INK, FAINT, RULE = "#222222", "#6b7280", "#e3e6ea"
-MARKERS = ("o", "D", "^", "s", "v", "P")
-DPI = 200
-"""Twice the pixels of a plain screen, for sharp text."""
-
-PLAIN: dict[str, Any] = {"parse_math": False}
-"""For names that users chose: a dollar sign in them is a dollar sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,50 +70,6 @@ def save(figure: Figure, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def learning_curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
-    """Training loss over steps, and the named validation figure with its best step.
-
-    Args:
-        history: rows of ``metrics.jsonl``; training rows have ``loss``, validation rows ``validation``.
-        metric: the key in ``validation`` that the second panel shows, such as ``emotion.macro_f1``.
-    """
-    figure = _figure(7.6, 3.0)
-    left, right = figure.subplots(1, 2)
-    training = _points(history, lambda row: row.get("loss"))
-    held_out = _points(history, lambda row: row.get("validation", {}).get("loss"))
-    found = _points(history, lambda row: row.get("validation", {}).get(metric))
-    _style(left, "Loss", "step")
-    if len(training) > 40:
-        left.plot(*training.T, color=COLOURS[0], alpha=0.25, linewidth=1)
-        training = _smooth(training)
-    left.plot(*training.T, color=COLOURS[0], linewidth=1.8)
-    ends = [("training", training, COLOURS[0])]
-    if len(held_out):
-        left.plot(*held_out.T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
-        ends.append(("validation", held_out, COLOURS[1]))
-    _label_ends(left, ends)
-    _style(right, f"Validation {metric}", "step")
-    right.title.set_parse_math(False)
-    right.plot(*found.T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
-    best = _points([row for row in history if row.get("best")], lambda row: row["validation"].get(metric))
-    if len(best):
-        step, value = best[-1]
-        right.plot(step, value, marker="o", markersize=9, fillstyle="none", color=INK)
-        right.annotate(
-            f"best {value:.3f}",
-            (step, value),
-            xytext=(0, 9),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=9,
-            color=INK,
-        )
-    right.margins(x=0.12, y=0.25)
-    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return figure
-
-
 def confusion_matrix(predictions: Predictions) -> Figure:
     """Shares of each gold label's rows, with counts; rows are gold.
 
@@ -127,7 +81,7 @@ def confusion_matrix(predictions: Predictions) -> Figure:
     n = len(counts)
     detailed = n <= 12
     side = 1.9 + (0.62 if detailed else 0.32) * n
-    figure = _figure(side + 0.3, side)
+    figure = sheet(side + 0.3, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 9 if n <= 30 else 5
@@ -157,10 +111,10 @@ def reliability_diagram(predictions: Predictions) -> Figure:
     """
     confidence, correct = outcomes(predictions)
     count, claimed, true = reliability(confidence, correct)
-    figure = _figure(4.4, 4.6)
+    figure = sheet(4.4, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     edges = np.linspace(0, 1, ECE_BINS + 1)
-    _style(above, "Reliability", "")
+    style(above, "Reliability", "")
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     above.text(
         0.03,
@@ -194,7 +148,7 @@ def reliability_diagram(predictions: Predictions) -> Figure:
         fontsize=10,
     )
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that comes true")
-    _style(below, "", "confidence")
+    style(below, "", "confidence")
     below.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=COLOURS[0], edgecolor="white")
     below.set_ylabel("claims")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -211,11 +165,11 @@ def risk_coverage_curves(curves: Sequence[Curve], risk: float | None = None) -> 
         curves: at least one.
         risk: the risk that was stated, drawn as a line.
     """
-    figure = _figure(6.4, 3.8)
+    figure = sheet(6.4, 3.8)
     axes = figure.subplots()
-    _style(axes, "Risk and coverage", "share answered")
+    style(axes, "Risk and coverage", "share answered")
     ends = []
-    for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
+    for curve, colour in zip(curves, cycle(len(curves)), strict=True):
         coverage, wrong = risk_coverage(curve.confidence, curve.correct)
         axes.plot(coverage, wrong, color=colour, linewidth=1.8)
         name = f"{curve.name}\nAURC {aurc(curve.confidence, curve.correct):.3f}"
@@ -235,21 +189,26 @@ def risk_coverage_curves(curves: Sequence[Curve], risk: float | None = None) -> 
     axes.set_ylabel("share of answers that are wrong", color=FAINT)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    _label_ends(axes, ends)
+    label_ends(axes, ends)
     return figure
 
 
-def label_f1(model: System, baselines: Sequence[System]) -> Figure:
-    """F1 of every label: the model as bars, the baselines as marks, best labels first."""
-    rows = per_label(model.predictions)
+def label_f1(said: Mapping[str, Predictions]) -> Figure:
+    """F1 of every label, best labels first, with the number of its rows; a dagger marks those with few.
+
+    Args:
+        said: system → predictions; the first, the model, is drawn as bars, the baselines as marks.
+    """
+    model, *others = said.values()
+    rows = per_label(model)
     order = sorted(range(len(rows)), key=lambda i: rows[i].f1)
-    figure = _figure(6.4, 1.3 + 0.3 * len(rows))
+    figure = sheet(6.4, 1.3 + 0.3 * len(rows))
     axes = figure.subplots()
-    _style(axes, "F1 of each label", "")
+    style(axes, "F1 of each label", "")
     place = np.arange(len(order))
     series: list[Any] = [axes.barh(place, [rows[i].f1 for i in order], height=0.62, color=COLOURS[0])]
-    for k, (baseline, colour) in enumerate(zip(baselines, _cycle(len(baselines) + 1)[1:], strict=True)):
-        theirs = per_label(baseline.predictions)
+    for k, (baseline, colour) in enumerate(zip(others, cycle(len(said))[1:], strict=True)):
+        theirs = per_label(baseline)
         series += axes.plot(
             [theirs[i].f1 for i in order],
             place,
@@ -262,13 +221,14 @@ def label_f1(model: System, baselines: Sequence[System]) -> Figure:
             clip_on=False,
             zorder=3,
         )
-    axes.set_yticks(place, [f"{rows[i].label} ({rows[i].support:,})" for i in order], **PLAIN)
+    names = [f"{row.label} ({row.support:,}){'†' if row.support < FEW_ROWS else ''}" for row in rows]
+    axes.set_yticks(place, [names[i] for i in order], **PLAIN)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)
     legend = figure.legend(
         series,
-        [system.name for system in (model, *baselines)],
+        list(said),
         loc="outside lower center",
         ncols=4,
         frameon=False,
@@ -284,14 +244,14 @@ def label_f1(model: System, baselines: Sequence[System]) -> Figure:
 def decision_statistics(statistics: Statistics) -> Figure:
     """The mean confidence of a session, and how many decisions had which label and came from which step."""
     bars = ((statistics.labels, "Labels"), (statistics.sources, "Decided by"))
-    figure = _figure(10.5, 1.6 + 0.24 * max(len(statistics.labels), 3))
+    figure = sheet(10.5, 1.6 + 0.24 * max(len(statistics.labels), 3))
     curve, *others = figure.subplots(1, 3)
-    _style(curve, "Mean confidence so far", "decision")
+    style(curve, "Mean confidence so far", "decision")
     count = np.arange(1, len(statistics.confidences) + 1)
     curve.plot(count, statistics.mean_confidence, color=COLOURS[0], marker="o", markersize=3, linewidth=1.5)
     curve.set(ylim=(0, 1))
     for axes, (counts, title) in zip(others, bars, strict=True):
-        _style(axes, title, "decisions")
+        style(axes, title, "decisions")
         found = counts.most_common()[::-1]
         drawn = axes.barh([name for name, _ in found], [n for _, n in found], height=0.62, color=COLOURS[0])
         axes.bar_label(drawn, padding=3, fontsize=9, color=INK)
@@ -301,64 +261,3 @@ def decision_statistics(statistics: Statistics) -> Figure:
         axes.set(ylim=(-0.6, max(len(found), 3) - 0.4))
     curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A white figure of that many inches."""
-    return Figure(figsize=(width, height), dpi=DPI / 2, facecolor="white", layout="constrained")
-
-
-def _style(axes: Axes, title: str, below: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
-    axes.set_xlabel(below, color=FAINT)
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=9, labelcolor=FAINT)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(RULE)
-
-
-def _cycle(n: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]
-
-
-def _points(rows: Sequence[Mapping[str, Any]], value: Any) -> Floats:  # noqa: ANN401 - a row's reader
-    """(step, value) of the rows that have one, (N, 2)."""
-    found = [(row["step"], value(row)) for row in rows if value(row) is not None]
-    return np.array(found, dtype=np.float64).reshape(len(found), 2)
-
-
-def _smooth(points: Floats) -> Floats:
-    """A running mean over a twentieth of the points, shorter at the start so that no step is lost."""
-    window = max(2, len(points) // 20)
-    total = np.concatenate([[0.0], np.cumsum(points[:, 1])])
-    stop = np.arange(1, len(points) + 1)
-    start = np.maximum(stop - window, 0)
-    return np.column_stack([points[:, 0], (total[stop] - total[start]) / (stop - start)])
-
-
-def _label_ends(axes: Axes, lines: Sequence[tuple[str, Floats, str]]) -> None:
-    """Name each line (points (N, 2)) at its right end; names that would overlap are moved apart."""
-    shown = sorted((line for line in lines if len(line[1])), key=lambda line: line[1][-1, 1])
-    low, high = axes.get_ylim()
-    inches = axes.bbox.height / (DPI / 2)
-    tallest = max((name.count("\n") + 1 for name, _, _ in shown), default=1)
-    gap = (high - low) / (inches * 72) * 12 * tallest
-    places = np.array([points[-1, 1] for _, points, _ in shown])
-    for _ in range(100):  # each pass pushes the overlapping neighbours half their overlap apart
-        overlap = np.maximum(gap - np.diff(places), 0) / 2
-        places[:-1] -= overlap
-        places[1:] += overlap
-    for (name, _, colour), place in zip(shown, places, strict=True):
-        axes.annotate(
-            name,
-            (axes.get_xlim()[1], place),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=colour,
-            annotation_clip=False,
-            **PLAIN,
-        )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from overtone.data.split import SPLITS, DataReport
-from overtone.evaluation import plots
-from overtone.evaluation.compare import Interval, flips, interval
+from overtone.evaluation import chapter_classes, chapter_numbers, plots, plots_run
+from overtone.evaluation.chapter import Chapter, comparison, data, gained, sources, with_interval
+from overtone.evaluation.compare import Difference
 from overtone.evaluation.findings import (
     Cascade,
     EdgeCases,
@@ -23,13 +22,11 @@ from overtone.evaluation.findings import (
     gain_over,
     verdict,
 )
-from overtone.evaluation.markdown import escape, escaped_table, p_equals, p_value, signed, table
+from overtone.evaluation.markdown import escape, escaped_table, p_equals, table
 from overtone.evaluation.page import page
+from overtone.evaluation.plots_run import Gain
 from overtone.run import write_atomic
-from overtone.scores import METRICS, per_label, select, summary
-
-SHOWN_FLIPS = 10
-"""Rows of either kind of flip in the report; all of them follow from the per-example scores."""
+from overtone.scores import Estimates
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -51,13 +48,23 @@ def write(report: Report, folder: Path) -> Path:
 
 def pictures(report: Report) -> dict[str, Figure]:
     """The report's plots by file name; those that do not apply are left out."""
-    evidence, found = report.evidence, {}
-    if report.training.history:
-        found["learning"] = plots.learning_curves(report.training.history, report.training.metric)
-    if not evidence.model.predictions.multilabel:
-        found["confusion"] = plots.confusion_matrix(evidence.model.predictions)
-    found["labels"] = plots.label_f1(evidence.model, evidence.baselines)
-    found["reliability"] = plots.reliability_diagram(evidence.model.predictions)
+    found: dict[str, Figure] = {}
+    history, metric = report.training.history, report.training.metric
+    several = len(report.tasks) > 1
+    if history and several:
+        found["learning"] = plots_run.learning_by_task(
+            history, metric, {each.task: each.metric for each in report.tasks}
+        )
+    elif history:
+        found["learning"] = plots_run.learning_curves(history, metric)
+    if several:
+        found["gains"] = plots_run.gains([_gain(each) for each in report.tasks])
+    for chapter in _chapters(report):
+        said = chapter.evidence.model.predictions
+        if isinstance(said, Estimates):
+            found |= chapter_numbers.pictures(chapter, said)
+        else:
+            found |= chapter_classes.pictures(chapter, said)
     if report.cascade is not None:
         found["risk"] = plots.risk_coverage_curves(report.cascade.curves, report.cascade.risk)
     return found
@@ -70,17 +77,11 @@ def markdown(report: Report) -> str:
         RunError: there is no baseline.
     """
     sections = [
-        f"# {escape(report.name)}\n\n**{escape(verdict(report.evidence))}**",
+        f"# {escape(report.name)}",
+        _verdicts(report.tasks),
         escape(report.origin.description),
         _loud(report.licence),
-        _comparison(report),
-        _sources(report.evidence, report.origin.seed),
-        _labels(report.evidence),
-        _mistakes(report),
-        _cascade(report.cascade),
-        _edges(report.edges),
-        _flips(report.evidence),
-        _data(report.data),
+        *(_only(report) if len(report.tasks) == 1 else _several(report)),
         _cost(report.training, report.origin),
         _licence(report.licence),
         _again(report.origin),
@@ -88,110 +89,91 @@ def markdown(report: Report) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _with_interval(found: Interval | None) -> str:
-    return "" if found is None else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
+def _verdicts(tasks: Sequence[Evidence]) -> str:
+    """One sentence a task."""
+    if len(tasks) == 1:
+        return f"**{escape(verdict(tasks[0]))}**"
+    return "\n".join(f"- **{escape(each.task)}**: {escape(verdict(each))}" for each in tasks)
 
 
-def _comparison(report: Report) -> str:
-    evidence = report.evidence
-    others = [name for name in evidence.standings[0].figures if name != evidence.metric]
-    rows = []
-    for standing in evidence.standings:
-        name, figures, compared = escape(standing.name), standing.figures, ("", "", "")
-        if standing.gain is None:
-            name = f"**{name}**" + ("" if report.cascade is None else ", the primary alone")
-        else:
-            gain, test = gain_over(standing)
-            difference = f"{signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
-            compared = (difference, f"{test.only_b:,} : {test.only_a:,}", p_value(test.p))
-        first = _with_interval(figures.get(evidence.metric))
-        rows.append([name, first, *compared, *(_with_interval(figures.get(other)) for other in others)])
-    header = ["system", evidence.metric, "model's gain", "right alone", "McNemar p", *others]
-    systems = [evidence.model, *evidence.baselines]
-    every = [summary(system.predictions) for system in systems]
-    metrics = [name for name in METRICS if any(name in found for found in every)]
-    all_rows = [
-        [
-            name + ("" if METRICS[name].higher_is_better else " ↓"),
-            METRICS[name].unit,
-            *(f"{found[name]:.3f}" if name in found else "" for found in every),
-        ]
-        for name in metrics
-    ]
-    alone = (
-        ""
-        if report.cascade is None
-        else f"Here and in the next sections {escape(evidence.model.name)} is the primary alone; people get "
-        "the cascade around it, which has a section of its own.\n\n"
-    )
-    return (
-        "## Against the baselines\n\n"
-        f"{table(header, rows)}\n\n{alone}"
-        "Brackets hold 95% intervals from a bootstrap over rows; a gain is from the same resamples of both. "
-        "“Right alone” counts the rows that only the model and only the baseline decides right.\n\n"
-        "### Every metric\n\n"
-        f"{escaped_table(['metric', 'unit', *(system.name for system in systems)], all_rows)}\n\n"
-        "↓ lower is better."
-    )
+def _chapters(report: Report) -> list[Chapter]:
+    """One a task."""
+    seed, healed = report.origin.seed, report.cascade is not None
+    if len(report.tasks) == 1:
+        return [Chapter(report.tasks[0], seed, healed=healed)]
+    return [Chapter(each, seed, depth=3, prefix=f"{each.task}-") for each in report.tasks]
 
 
-def _sources(evidence: Evidence, seed: int) -> str:
-    predictions, metric = evidence.model.predictions, METRICS[evidence.metric]
-    origin = np.array(predictions.sources)
-    rows = []
-    for source, count in Counter(predictions.sources).most_common():
-        mask = origin == source
-        found = _with_interval(
-            interval(metric, select(predictions, mask), seed=seed, resamples=evidence.resamples)
-        )
-        # A baseline may hold the same rows in another order, so each is asked for its own.
-        theirs = [
-            metric.function(select(each.predictions, np.array(each.predictions.sources) == source))
-            for each in evidence.baselines
-        ]
-        rows.append([source, f"{count:,}", found, *(f"{value:.3f}" for value in theirs)])
-    header = ["source", "rows", evidence.model.name, *(each.name for each in evidence.baselines)]
-    return f"## By source\n\nThe {metric.name} on each data set's test rows:\n\n{escaped_table(header, rows)}"
+def _only(report: Report) -> list[str]:
+    """The sections of a report about one task."""
+    (chapter,) = _chapters(report)
+    before, after = _about(chapter, _learning(report))
+    return [*before, _cascade(report.cascade), _edges(report.edges), *after]
 
 
-def _labels(evidence: Evidence) -> str:
-    best = best_baseline(evidence)
-    baseline = next(each for each in evidence.baselines if each.name == best.name)
-    rows = [
-        [
-            ours.label,
-            f"{ours.support:,}",
-            f"{ours.precision:.3f}",
-            f"{ours.recall:.3f}",
-            f"{ours.f1:.3f}",
-            f"{theirs.f1:.3f}",
-        ]
-        for ours, theirs in zip(
-            per_label(evidence.model.predictions), per_label(baseline.predictions), strict=True
-        )
-    ]
-    header = ["label", "rows", "precision", "recall", "F1", f"F1 of {best.name}"]
-    alt = f"F1 of each label: {evidence.model.name} and its baselines, the numbers stand in the table above"
-    return f"## By label\n\n{escaped_table(header, rows)}\n\n![{escape(alt)}](plots/labels.png)"
-
-
-def _mistakes(report: Report) -> str:
-    model = report.evidence.model
-    error = METRICS["ece"].function(model.predictions)
-    parts = ["## Learning, confusion and confidence"]
+def _several(report: Report) -> list[str]:
+    """The sections of a report about several tasks: all of them side by side, then a chapter each."""
+    sections = [_side_by_side(report.tasks)]
     if report.training.history:
-        alt = f"training loss and validation {report.training.metric} over steps"
-        parts.append(f"![Learning curves: {escape(alt)}](plots/learning.png)")
-    if not model.predictions.multilabel:
-        parts.append(
-            "![Confusion matrix: for each gold label, the share of its rows given each label]"
-            "(plots/confusion.png)"
+        sections.append(f"## Learning\n\n{_learning(report)}")
+    for chapter in _chapters(report):
+        before, after = _about(chapter)
+        sections += [f"## {escape(chapter.evidence.task)}", *before, *after]
+    return sections
+
+
+def _about(chapter: Chapter, learning: str = "") -> tuple[list[str], list[str]]:
+    """The sections about one task, those on figures and those on rows."""
+    said = chapter.evidence.model.predictions
+    common = [comparison(chapter), sources(chapter)]
+    if isinstance(said, Estimates):
+        own = [chapter_numbers.numbers(chapter, said), chapter_numbers.errors(chapter, said, learning)]
+        return [*common, *own], [chapter_numbers.misses(chapter, said), data(chapter)]
+    own = [chapter_classes.labels(chapter, said), chapter_classes.mistakes(chapter, said, learning)]
+    return [*common, *own], [chapter_classes.misses(chapter), data(chapter)]
+
+
+def _side_by_side(tasks: Sequence[Evidence]) -> str:
+    """Every task in a row: the model, its best baseline, what is gained."""
+    rows = []
+    for each in tasks:
+        best, metric = best_baseline(each), each.metric
+        arrow = "" if each.judged.higher_is_better else " ↓"
+        rows.append(
+            [
+                f"**{escape(each.task)}**",
+                f"{len(each.model.predictions.ids):,}",
+                escape(metric) + arrow,
+                with_interval(each.standings[0].figures[metric]),
+                f"{best.figures[metric].value:.3f}, {escape(best.name)}",
+                gained(best),
+            ]
         )
-    parts.append(
-        f"![Reliability diagram: share that comes true against confidence, calibration error {error:.3f}]"
-        "(plots/reliability.png)"
+    header = ["task", "test rows", "metric", escape(tasks[0].model.name), "best baseline", "gain"]
+    alt = "What each task gains over its best baseline, with intervals; the numbers stand in the table above"
+    arrows = "" if all(each.judged.higher_is_better for each in tasks) else " ↓ lower is better."
+    return (
+        f"## All tasks\n\n{table(header, rows)}\n\nBrackets hold 95% intervals from a bootstrap over rows."
+        f"{arrows}\n\n![{alt}](plots/gains.png)"
     )
-    return "\n\n".join(parts)
+
+
+def _gain(evidence: Evidence) -> Gain:
+    """What a task gained, turned so that more is better."""
+    best = best_baseline(evidence)
+    gain = gain_over(best)
+    if not evidence.judged.higher_is_better:
+        gain = Difference(-gain.value, -gain.high, -gain.low, gain.p)
+    return Gain(evidence.task, f"{best.name}, {evidence.metric}", gain)
+
+
+def _learning(report: Report) -> str:
+    """The learning curves, where there is a history."""
+    if not report.training.history:
+        return ""
+    several = len(report.tasks) > 1
+    what = "validation metric of each task" if several else f"validation {report.training.metric}"
+    return f"![Learning curves: training loss and {escape(what)} over steps](plots/learning.png)"
 
 
 def _cascade(cascade: Cascade | None) -> str:
@@ -226,50 +208,6 @@ def _edges(edges: EdgeCases | None) -> str:
 
 def _share(count: int, total: int) -> str:
     return f"{count:,} ({count / total:.0%})"
-
-
-def _flips(evidence: Evidence) -> str:
-    best = best_baseline(evidence)
-    baseline = next(each for each in evidence.baselines if each.name == best.name)
-    found = flips(baseline.predictions, evidence.model.predictions)
-    parts = [f"## Flips against {escape(best.name)}"]
-    for title, fixed in (("Fixed", True), ("Broken", False)):
-        chosen = [flip for flip in found if flip.fixed == fixed]
-        parts.append(f"### {title}: {len(chosen):,} rows")
-        rows = [
-            [flip.id, flip.gold, flip.a, flip.b, evidence.texts.get(flip.id, "")]
-            for flip in chosen[:SHOWN_FLIPS]
-        ]
-        if rows:
-            header = ["row", "gold", best.name, evidence.model.name, "text"]
-            parts.append(escaped_table(header, rows))
-    return "\n\n".join(parts)
-
-
-def _data(data: DataReport) -> str:
-    names = list(dict.fromkeys(s for split in SPLITS for per in data.counts[split].values() for s in per))
-    header = ["label", *(f"{split}: {source}" for split in SPLITS for source in names)]
-    rows = [
-        [label, *(f"{data.counts[split][label].get(s, 0):,}" for split in SPLITS for s in names)]
-        for label in data.counts["train"]
-    ]
-    columns = [(split, source) for split in SPLITS for source in names]
-    sums = [sum(per.get(source, 0) for per in data.counts[split].values()) for split, source in columns]
-    rows.append(["all", *(f"{each:,}" for each in sums)])
-    sizes = ", ".join(f"{data.rows[split]:,} {split}" for split in SPLITS)
-    exact = sum(leak.exact for leak in data.leaks)
-    leakage = (
-        f"{len(data.leaks):,} rows had a twin in another split ({exact:,} the same text, the others nearly)"
-    )
-    dropped = ", ".join(f"{data.dropped.get(split, 0):,} from {split}" for split in SPLITS)
-    parts = [
-        f"## Data and leakage\n\nRows: {sizes}. Leakage: {leakage}; dropped: {dropped}.",
-        escaped_table(header, rows),
-    ]
-    if data.left_out:
-        reasons = [[reason, f"{count:,}"] for reason, count in data.left_out.items()]
-        parts.append(f"### Left out\n\n{escaped_table(['reason', 'rows'], reasons)}")
-    return "\n\n".join(parts)
 
 
 def _cost(training: Training, origin: Origin) -> str:

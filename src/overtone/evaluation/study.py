@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm, t
 
 from overtone.breakdown import metric_named
 from overtone.errors import DataError, did_you_mean
 from overtone.evaluation.bootstrap import of_metric, resampled
-from overtone.evaluation.compare import Difference, aligned, difference_of
-from overtone.scores import Floats, Ints, Scored
+from overtone.evaluation.compare import Difference, aligned
+from overtone.scores import Floats, Scored
 
 LEVEL = 0.05
 """The largest chance of a false verdict, one or more, in a study whose arms do not differ."""
@@ -86,7 +89,6 @@ class Finding:
         rows: that it is made of; 0 for a cost.
         difference: what is gained when the arm that all are compared with is replaced by this one; its p is
             Holm's. None for that arm itself and for costs.
-        agreement: the share of seeds whose own difference has the sign of the mean one.
     """
 
     arm: str
@@ -94,7 +96,6 @@ class Finding:
     values: tuple[float, ...]
     rows: int
     difference: Difference | None = None
-    agreement: float | None = None
 
 
 def measure_of(name: str, tasks: Mapping[str, tuple[Scored, str]]) -> Measure:
@@ -137,10 +138,14 @@ def analyse(
 ) -> tuple[Finding, ...]:
     """Every measure of every arm, and what the arm gains over the one that all are compared with.
 
-    The interval of a difference is a percentile bootstrap over rows and seeds together. Each resample draws
-    the rows of each task with replacement, the same rows for every arm and seed, and the seeds with
-    replacement, the same seeds for both arms. Of S seeds S − 1 are drawn: S would make their part of the
-    variance too small by a factor of (S − 1) / S, with three seeds by a third (Rao and Wu, JASA 1988).
+    A difference is the mean over seeds of arm minus arm, both run with that seed. Its variance is a sum. The
+    rows' part is that of a bootstrap that draws the rows of each task, the same for every arm and seed. The
+    seeds' part is what a layout of arms by seeds leaves over once the means of arms and of seeds are taken
+    off, or the variance of the arm's own differences, if that is larger.
+
+    Why not a bootstrap of the seeds as well: it would take three seeds for all there are. Where arms differ
+    by nothing but chance it would find a difference whenever three seeds agree on its sign: in every fourth
+    arm.
 
     The p-values are Holm's, adjusted for all differences of the study together.
 
@@ -152,25 +157,21 @@ def analyse(
         resamples: how many.
 
     Returns:
-        Arm by arm, measure by measure.
+        Measure by measure, arm by arm.
 
     Raises:
         DataError: arms were evaluated on different rows, or a metric does not exist on them.
     """
-    n_seeds = len(trials[against])
-    drawn = np.random.default_rng(seed).integers(n_seeds, size=(resamples, n_seeds - 1))
     spread = _spread(trials, measures, seed=seed, resamples=resamples)
     found: list[Finding] = []
-    for arm, theirs in trials.items():
-        for measure in measures:
-            if not measure.terms:
-                found.append(Finding(arm, measure, tuple(each.costs[measure.name] for each in theirs), 0))
-            elif all((term.part, term.task) in theirs[0].scores for term in measure.terms):
-                mine = _combined(measure, arm, spread)
-                base = None if arm == against else _combined(measure, against, spread)
-                parts = {(term.part, term.task) for term in measure.terms}
-                rows = sum(len(theirs[0].scores[part].ids) for part in parts)
-                found.append(_finding(Finding(arm, measure, tuple(mine[0]), rows), mine, base, drawn))
+    for measure in measures:
+        if not measure.terms:
+            costs = {
+                arm: tuple(each.costs[measure.name] for each in theirs) for arm, theirs in trials.items()
+            }
+            found += [Finding(arm, measure, values, 0) for arm, values in costs.items()]
+        else:
+            found += _findings(measure, against, trials, spread)
     adjusted = iter(holm([each.difference.p for each in found if each.difference is not None]))
     return tuple(
         each
@@ -181,7 +182,7 @@ def analyse(
 
 
 Spread = Mapping[tuple[Part, str, str, str], tuple[Floats, Floats]]
-"""Part, task, metric, arm → the metric on all rows, (S,), and on each resample, (R, S)."""
+"""Part, task, metric, arm → the metric on all rows, (S,), and on each resample of rows, (R, S)."""
 
 
 def _spread(
@@ -218,28 +219,71 @@ def _spread(
     return found
 
 
-def _combined(measure: Measure, arm: str, spread: Spread) -> tuple[Floats, Floats]:
-    """A measure of one arm: on all rows, (S,), and on each resample, (R, S)."""
-    pairs = [(term.share, spread[term.part, term.task, term.metric, arm]) for term in measure.terms]
-    points = sum((share * point for share, (point, _) in pairs), np.zeros(1))
-    values = sum((share * value for share, (_, value) in pairs), np.zeros((1, 1)))
-    return points, values
+def _findings(
+    measure: Measure, against: str, trials: Mapping[str, Sequence[Trial]], spread: Spread
+) -> list[Finding]:
+    """One measure of all arms that have its tasks."""
+    parts = {(term.part, term.task) for term in measure.terms}
+    have = [arm for arm, theirs in trials.items() if parts <= theirs[0].scores.keys()]
+    points, resamples = {}, {}
+    for arm in have:
+        pairs = [(term.share, spread[term.part, term.task, term.metric, arm]) for term in measure.terms]
+        points[arm] = sum((share * point for share, (point, _) in pairs), np.zeros(1))
+        resamples[arm] = sum((share * value for share, (_, value) in pairs), np.zeros((1, 1)))
+    rows = sum(len(trials[against][0].scores[part].ids) for part in parts)
+    left, freedom = left_over(np.stack([points[arm] for arm in have]))
+    found = []
+    for arm in have:
+        finding = Finding(arm, measure, tuple(points[arm].tolist()), rows)
+        if arm != against:
+            by_seed = points[arm] - points[against]
+            by_rows = (resamples[arm] - resamples[against]).mean(axis=1)
+            of_seeds = max(float(by_seed.var(ddof=1)), 2 * left) / len(by_seed)
+            gain = difference_over(float(by_seed.mean()), float(np.nanvar(by_rows)), of_seeds, freedom)
+            finding = replace(finding, difference=gain)
+        found.append(finding)
+    return found
 
 
-def _finding(
-    finding: Finding,
-    mine: tuple[Floats, Floats],
-    base: tuple[Floats, Floats] | None,
-    drawn: Ints,
-) -> Finding:
-    """The finding with its difference: mine and base hold (S,) and (R, S); drawn seeds, (R, S − 1)."""
-    if base is None:
-        return finding
-    by_seed, resamples = mine[0] - base[0], mine[1] - base[1]
-    value = float(by_seed.mean())
-    means = np.take_along_axis(resamples, drawn, axis=1).mean(axis=1)
-    agreement = float((np.sign(by_seed) == np.sign(value)).mean())
-    return replace(finding, difference=difference_of(value, means, 0.95), agreement=agreement)
+def left_over(values: Floats) -> tuple[float, int]:
+    """What varies in a layout of arms by seeds, (A, S), besides the arms and the seeds.
+
+    Returns:
+        The variance of one value, and its degrees of freedom, (A − 1)(S − 1); Scheffé, The Analysis of
+        Variance, 1959, chapter 4.
+    """
+    arms, seeds = values.shape
+    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    freedom = (arms - 1) * (seeds - 1)
+    return float((rest**2).sum() / max(freedom, 1)), freedom
+
+
+def difference_over(value: float, of_rows: float, of_seeds: float, freedom: int) -> Difference:
+    """A difference with a 95% interval and a p-value that know how few seeds there are.
+
+    What the difference must exceed, in standard errors, is the mean of the normal's and Student's limits,
+    weighted by the two parts of the variance (Cochran and Cox, Experimental Designs, 1957). That errs on the
+    safe side.
+
+    Args:
+        value: the difference.
+        of_rows: the rows' part of its variance, known from many resamples.
+        of_seeds: the seeds' part.
+        freedom: degrees of freedom of the seeds' part.
+    """
+    total = of_rows + of_seeds
+    if total == 0:
+        return Difference(value, value, value, 1.0 if value == 0 else 0.0)
+
+    def limit(p: float) -> float:
+        """What the difference must exceed for a two-sided p-value."""
+        return float((of_rows * norm.isf(p / 2) + of_seeds * t.isf(p / 2, freedom)) / math.sqrt(total))
+
+    half, smallest = limit(0.05), 1e-12
+    if abs(value) >= limit(smallest):
+        return Difference(value, value - half, value + half, smallest)
+    log_p = brentq(lambda log_p: limit(math.exp(log_p)) - abs(value), math.log(smallest), 0.0)
+    return Difference(value, value - half, value + half, math.exp(log_p))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -258,11 +302,8 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(difference: float, p: float, agreement: float, *, higher_is_better: bool) -> Verdict:
-    """What a difference says: a verdict needs Holm's p under ``LEVEL``, and every seed on its side.
-
-    The second condition is there because an interval over three seeds knows little of how seeds differ.
-    """
-    if p >= LEVEL or agreement < 1:
+def verdict(difference: float, p: float, *, higher_is_better: bool) -> Verdict:
+    """What a difference says, given Holm's p."""
+    if p >= LEVEL:
         return "no difference shown"
     return "helps" if (difference > 0) == higher_is_better else "hurts"

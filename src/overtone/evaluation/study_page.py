@@ -13,9 +13,16 @@ from overtone.evaluation.compare import Interval
 from overtone.evaluation.forest import Dot, Panel, forest
 from overtone.evaluation.markdown import escape, p_value, signed, table
 from overtone.evaluation.plots import save
-from overtone.evaluation.results import Figure, Results, _number
+from overtone.evaluation.results import Figure, Results
 from overtone.evaluation.study import LEVEL, Finding, Measure, Verdict, verdict
 from overtone.run import write_atomic
+
+SAID: dict[Verdict, str] = {
+    "helps": "Helped",
+    "no difference shown": "Did not help (no difference shown)",
+    "hurts": "Hurt",
+}
+"""What the verdict on an arm is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,8 @@ class Cell:
 def figures(design: Design, findings: Sequence[Finding]) -> list[Figure]:
     """What a study found, as it is committed.
 
-    Of every arm and measure: the mean over seeds, ``.deviation`` over seeds, and, but for the arm that the
-    others are compared with, ``.difference`` with its interval, ``.p`` after Holm, and ``.agreement`` of the
-    seeds; of a cost its ``.ratio``.
+    Of every measure and arm: the mean over seeds, ``.deviation`` over seeds, and, but for the arm that the
+    others are compared with, ``.difference`` with its interval and Holm's ``.p``, or of a cost ``.ratio``.
     """
     base = {found.measure.name: found for found in findings if found.arm == design.against}
     judged = sum(found.difference is not None for found in findings)
@@ -88,7 +94,7 @@ def figures(design: Design, findings: Sequence[Finding]) -> list[Figure]:
         made.append(Figure(name, float(values.mean()), n=found.rows or None, unit=measure.unit))
         deviation = float(values.std(ddof=1))
         made.append(Figure(f"{name}.deviation", deviation, n=len(values), unit=measure.unit))
-        if found.difference is not None and found.agreement is not None:
+        if found.difference is not None:
             gain = found.difference
             made += [
                 Figure(
@@ -101,7 +107,6 @@ def figures(design: Design, findings: Sequence[Finding]) -> list[Figure]:
                     against=design.against,
                 ),
                 Figure(f"{name}.p", gain.p, n=judged, unit="p", against=f"Holm over {judged} comparisons"),
-                Figure(f"{name}.agreement", found.agreement, n=len(values)),
             ]
         elif found.arm != design.against and np.mean(base[measure.name].values):
             ratio = float(values.mean() / np.mean(base[measure.name].values))
@@ -117,8 +122,8 @@ def cells(design: Design, results: Results) -> dict[tuple[str, str], Cell]:
     """
     known = {figure.name: figure for figure in results.figures}
     found: dict[tuple[str, str], Cell] = {}
-    for arm in design.arms:
-        for measure in design.measures:
+    for measure in design.measures:
+        for arm in design.arms:
             name = f"study.{design.name}.{arm}.{measure.name}"
             if name not in known:
                 continue
@@ -126,8 +131,8 @@ def cells(design: Design, results: Results) -> dict[tuple[str, str], Cell]:
             difference, p, said = None, None, None
             if gain is not None and gain.low is not None and gain.high is not None:
                 difference = Interval(gain.value, gain.low, gain.high)
-                p, agreement = known[f"{name}.p"].value, known[f"{name}.agreement"].value
-                said = verdict(gain.value, p, agreement, higher_is_better=measure.higher_is_better)
+                p = known[f"{name}.p"].value
+                said = verdict(gain.value, p, higher_is_better=measure.higher_is_better)
             found[arm, measure.name] = Cell(
                 arm,
                 measure,
@@ -187,39 +192,34 @@ def page(design: Design, results: Results) -> str:
     found = cells(design, results)
     parts = [
         f"# {escape(design.question)}",
-        *verdicts(design, found),
+        told(design, found),
         f"![Differences from {design.against}]({design.name}.png)",
         "## The figures",
         f"Mean over {len(design.seeds)} seeds ± standard deviation over seeds.",
         _values(design, found),
         f"## Differences from `{design.against}`",
-        "With 95% intervals. A verdict stands beside those that chance does not explain.",
-        _differences(design, found),
+        "A verdict stands beside the differences that chance does not explain.",
+        _differences(found),
         "## How it was made",
         *_method(design, results, found),
+        "[All studies](README.md)",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def verdicts(design: Design, found: Mapping[tuple[str, str], Cell]) -> list[str]:
-    """The study's verdict in plain paragraphs: what helped, what did not, what hurt, and what it cost."""
+def told(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
+    """The verdict in a plain paragraph: what helped, what did not, what hurt, and what it cost."""
     firsts = _firsts(design, found)
     names = list(dict.fromkeys(cell.measure.name for cell in firsts))
-    judged = f"Judged by {_listed([f'`{name}`' for name in names])}, against `{design.against}`:"
-    groups: dict[Verdict, str] = {
-        "helps": "helped",
-        "hurts": "hurt",
-        "no difference shown": "did not help (no difference shown)",
-    }
-    told = []
-    for kind, words in groups.items():
-        group = [_told(cell) for cell in firsts if cell.verdict == kind]
+    sentences = [f"Judged by {_listed([f'`{name}`' for name in names])}, against `{design.against}`."]
+    for kind, words in SAID.items():
+        group = [_arm_told(cell, len(names) > 1) for cell in firsts if cell.verdict == kind]
         if group:
-            told.append(f"**{words}**: {'; '.join(group)}")
-    paragraphs = [f"{judged} {'. '.join(told)}." if told else f"{judged} nothing."]
+            sentences.append(f"**{words}**: {'; '.join(group)}.")
     if not any(cell.verdict == "helps" for cell in firsts):
-        paragraphs[0] = f"**Nothing that was tried helped.** {paragraphs[0]}"
-    return [*paragraphs, _elsewhere(firsts, found), _transfer(design, found), _cost(design, found)]
+        sentences.insert(0, "**Nothing that was tried helped.**")
+    sentences += [_transfer(design, found), _elsewhere(firsts, found), _cost(design, found)]
+    return " ".join(filter(None, sentences))
 
 
 def _firsts(design: Design, found: Mapping[tuple[str, str], Cell]) -> list[Cell]:
@@ -231,57 +231,54 @@ def _firsts(design: Design, found: Mapping[tuple[str, str], Cell]) -> list[Cell]
     return firsts
 
 
-def _told(cell: Cell) -> str:
+def _arm_told(cell: Cell, with_figure: bool) -> str:
     """An arm and its difference, for a sentence."""
     assert cell.difference is not None
     gain = cell.difference
-    return f"`{cell.arm}` {signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
+    figure = f" in `{cell.measure.name}`" if with_figure else ""
+    return f"`{cell.arm}`{figure} {signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})"
 
 
 def _elsewhere(firsts: Sequence[Cell], found: Mapping[tuple[str, str], Cell]) -> str:
     """What the other figures say."""
     others = [cell for cell in found.values() if cell.difference is not None and cell not in firsts]
-    loud = [cell for cell in others if cell.verdict != "no difference shown"]
+    loud = [
+        f"`{cell.arm}` {cell.verdict} `{cell.measure.name}` ({signed(cell.difference.value)})"
+        for cell in others
+        if cell.verdict != "no difference shown" and cell.difference is not None
+    ]
     if not others:
         return ""
     if not loud:
         return f"None of the other {len(others)} comparisons shows a difference."
-    told = [f"`{cell.arm}` {cell.verdict} `{cell.measure.name}` ({_told_gain(cell)})" for cell in loud]
-    return f"Of the other {len(others)} comparisons {len(loud)} show a difference: {'; '.join(told)}."
-
-
-def _told_gain(cell: Cell) -> str:
-    assert cell.difference is not None
-    return signed(cell.difference.value)
+    return f"Of the other {len(others)} comparisons, these show a difference: {'; '.join(loud)}."
 
 
 def _transfer(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
-    """Which tasks are better off alone, where arms keep only some tasks."""
-    if not design.partial:
-        return ""
+    """Which tasks are better off alone, where arms lack tasks."""
     mine = [cell for cell in found.values() if cell.arm in design.partial and cell.difference is not None]
-    harmed = [cell for cell in mine if cell.verdict == "helps"]
-    gained = [cell for cell in mine if cell.verdict == "hurts"]
-    parts = []
-    if harmed:
-        told = _listed([f"`{cell.measure.name}`" for cell in harmed])
-        parts.append(f"**Negative transfer**: {told} is better when trained without the other tasks.")
-    else:
-        parts.append("No negative transfer is shown.")
+    if not mine:
+        return ""
+    harmed = [f"`{cell.measure.name}`" for cell in mine if cell.verdict == "helps"]
+    gained = [f"`{cell.measure.name}`" for cell in mine if cell.verdict == "hurts"]
+    sentences = [
+        f"**Negative transfer** in {_listed(harmed)}: better when trained without the other tasks."
+        if harmed
+        else "No negative transfer is shown."
+    ]
     if gained:
-        told = _listed([f"`{cell.measure.name}`" for cell in gained])
-        parts.append(f"Training together helps {told}.")
-    return " ".join(parts)
+        sentences.append(f"The other tasks help {_listed(gained)}.")
+    return " ".join(sentences)
 
 
 def _cost(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
     """Training time beside that of the arm that all are compared with."""
-    told = [
+    ratios = [
         f"`{cell.arm}` {cell.ratio:.2f}"
         for cell in found.values()
         if cell.measure.name == "train.seconds" and cell.ratio is not None
     ]
-    return f"Training time, as a multiple of `{design.against}`'s: {', '.join(told)}." if told else ""
+    return f"Training time as a multiple of `{design.against}`'s: {', '.join(ratios)}." if ratios else ""
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -289,76 +286,77 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _values(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
-    header = ["arm", *(f"`{measure.name}`" for measure in design.measures)]
+    """Every arm's figures; empty where an arm lacks the task."""
     rows = []
     for arm in design.arms:
-        row = [f"`{arm}`"]
-        for measure in design.measures:
-            cell = found.get((arm, measure.name))
-            unit = measure.unit
-            row.append(
-                "" if cell is None else f"{_number(cell.value, unit)} ± {_number(cell.deviation, unit)}"
-            )
-        rows.append(row)
-    return table(header, rows)
+        mine = [found.get((arm, measure.name)) for measure in design.measures]
+        rows.append([f"`{arm}`", *("" if cell is None else _value(cell) for cell in mine)])
+    return table(["arm", *(f"`{measure.name}`" for measure in design.measures)], rows)
 
 
-def _differences(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
+def _value(cell: Cell) -> str:
+    decimals = 0 if cell.measure.unit.startswith("count") else 1 if cell.rows is None else 3
+    return f"{cell.value:,.{decimals}f} ± {cell.deviation:,.{decimals}f}"
+
+
+def _differences(found: Mapping[tuple[str, str], Cell]) -> str:
+    """Every difference with its interval, p-value and verdict."""
     rows = []
     for cell in found.values():
-        if cell.difference is None:
+        if cell.difference is None or cell.p is None:
             continue
         gain = cell.difference
-        better = "higher" if cell.measure.higher_is_better else "lower"
         rows.append(
             [
                 f"`{cell.arm}`",
                 f"`{cell.measure.name}`",
-                better,
+                "higher" if cell.measure.higher_is_better else "lower",
                 signed(gain.value),
                 f"{signed(gain.low)} to {signed(gain.high)}",
-                p_value(1.0 if cell.p is None else cell.p),
+                p_value(cell.p),
                 f"**{cell.verdict}**" if cell.verdict != "no difference shown" else "",
+                f"{cell.rows:,}",
             ]
         )
-    return table(["arm", "figure", "better", "difference", "95% interval", "p (Holm)", "verdict"], rows)
+    header = ["arm", "figure", "better", "difference", "95% interval", "p (Holm)", "verdict", "rows"]
+    return table(header, rows)
 
 
 def _method(design: Design, results: Results, found: Mapping[tuple[str, str], Cell]) -> list[str]:
     """What the arms are, how intervals and verdicts are made, and what makes the page again."""
-    arms = [[f"`{arm}`", _settings(changes)] for arm, changes in design.arms.items()]
     judged = sum(cell.difference is not None for cell in found.values())
-    rows = {cell.measure.name: cell.rows for cell in found.values() if cell.rows}
-    counts = ", ".join(f"`{name}` {n:,}" for name, n in rows.items())
-    for_all = f", with {_settings(design.settings)}" if design.settings else ""
+    for_all = f", with {_changed(design.settings)}" if design.settings else ""
     seeds = _listed([str(seed) for seed in design.seeds])
     return [
         f"The base recipe is `{design.base}`{for_all}. "
         f"Each arm was trained with the seeds {seeds} on the same rows.",
-        table(["arm", "changes"], arms),
-        "Intervals resample rows and seeds together, the same for both arms. Their p-values are Holm's over "
-        f"the {judged} comparisons of this page, so that the chance of one false verdict or more is at most "
-        f"{LEVEL:.0%}. A verdict also needs every seed on its side, since {len(design.seeds)} seeds say little "
-        f"of how seeds differ. No difference shown does not mean that there is none. Rows: {counts}.",
-        f"Made by `{results.command}` at commit {results.commit[:12]} on {results.date}, "
-        f"{results.hardware}, torch {results.versions.get('torch', 'unknown')}.",
+        table(["arm", "what it changes"], [[f"`{arm}`", _changed(it)] for arm, it in design.arms.items()]),
+        "A difference is the mean over seeds of two runs with the same seed on the same rows. Its 95% "
+        f"interval takes in how rows and seeds scatter, and how little {len(design.seeds)} seeds tell. The "
+        f"p-values are Holm's over the {judged} differences of this page: where no arm differs, one false "
+        f"verdict or more has a chance of about {LEVEL:.0%}. No difference shown does not mean that there is "
+        "none.",
+        f"Made by `{results.command}`, commit {results.commit[:12]}, {results.date}, {results.hardware}, "
+        f"torch {results.versions.get('torch', 'unknown')}.",
     ]
 
 
-def _settings(changes: Sequence[str]) -> str:
-    return ", ".join(f"`{change}`" for change in changes) if changes else "nothing"
+def _changed(changes: Sequence[str]) -> str:
+    return ", ".join(f"`{change}`" for change in changes) or "nothing"
 
 
 def index(studies: Sequence[tuple[Design, Results]]) -> str:
-    """The list of studies, one line each with its verdict."""
-    lines = ["# Studies", "What helps, and what does not. Each page is made from committed results.", ""]
+    """The list of studies in Markdown, a line each with its verdict.
+
+    Raises:
+        DataError: the results are of another study.
+    """
     rows = []
     for design, results in studies:
         firsts = _firsts(design, cells(design, results))
-        told = {
-            kind: ", ".join(f"`{cell.arm}`" for cell in firsts if cell.verdict == kind) or "–"
-            for kind in ("helps", "no difference shown", "hurts")
-        }
-        rows.append([f"[{design.name}]({design.name}.md)", escape(design.question), *told.values()])
-    lines.append(table(["study", "question", "helped", "did not help (no difference shown)", "hurt"], rows))
-    return "\n".join(lines) + "\n"
+        verdicts = [
+            ", ".join(f"`{cell.arm}`" for cell in firsts if cell.verdict == kind) or "–" for kind in SAID
+        ]
+        rows.append([f"[{design.name}]({design.name}.md)", escape(design.question), *verdicts])
+    head = "# Studies\n\nWhat helps and what does not, each beside the arm that the page names."
+    return f"{head}\n\n{table(['study', 'question', *SAID.values()], rows)}\n"

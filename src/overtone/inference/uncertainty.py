@@ -53,7 +53,7 @@ class DropoutPasses:
 
     def __call__(self, encoded: Encoded) -> dict[str, Tensor]:
         """Task → outputs (N, L) that a ``Reading`` reads as the mean over the passes."""
-        rows = StateCache(self.model)(encoded, bf16=True) or encoded
+        states = StateCache(self.model)(encoded, bf16=True)
         self.model.train()
 
         def run(inputs: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ class DropoutPasses:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             for _ in range(self.passes):
-                for name, outputs in sweep(run, rows, self.model.device).items():
+                for name, outputs in sweep(run, encoded, self.model.device, states).items():
                     said = _said(outputs.double(), self.readings[name])
                     sums[name] = sums[name] + said if name in sums else said
         return {name: _unsaid(total / self.passes, self.readings[name]) for name, total in sums.items()}

@@ -116,18 +116,18 @@ class Encoder(nn.Module):
                 hint=f"set train.freeze to 0..{self.depth} layers",
             )
         self.frozen = layers
-        for module in self._at_rest():
-            module.requires_grad_(False)
+        for module in self.at_rest():
+            module.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Encoder:
         """Set the mode of everything but the frozen part, which stays in evaluation."""
         super().train(mode)
-        for module in self._at_rest():
+        for module in self.at_rest():
             module.eval()
         return self
 
-    def _at_rest(self) -> list[nn.Module]:
-        """What is frozen, as modules."""
+    def at_rest(self) -> list[nn.Module]:
+        """The frozen part, lowest first."""
         if self.frozen is None:
             return []
         if self.frozen == self.depth:

@@ -63,7 +63,7 @@ class Head(nn.Module):
         super().__init__()
         self.pooling = config.pooling
         self.samples = config.samples
-        self.attention = nn.Linear(width, 1, bias=False) if config.pooling == "attention" else None
+        self.attention = nn.Linear(width, 1) if config.pooling == "attention" else None
         layers: list[nn.Module] = []
         for hidden in config.hidden:
             block = [

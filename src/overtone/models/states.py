@@ -28,7 +28,7 @@ class FrozenStates:
     """The states of N texts, one text after the other.
 
     Args:
-        flat: (sum of lengths, D), on the CPU.
+        flat: (sum of lengths, D), on the CPU; computed on in fp32 where it is kept in fp16.
         offsets: where each text starts, and the end, (N + 1,).
     """
 
@@ -43,9 +43,10 @@ class FrozenStates:
     def pad(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """A padded batch of these rows: states (B, T, D), any where there is padding, and mask (B, T)."""
         chosen = np.asarray(rows, dtype=np.int64)
-        lengths = self.lengths[chosen]
-        columns = np.arange(max(int(lengths.max()), 1))
-        places = np.minimum(self.offsets[chosen][:, None] + columns, len(self.flat) - 1)
-        hidden = self.flat.index_select(0, torch.from_numpy(places.reshape(-1)))
+        starts = self.offsets[chosen]
+        lengths = self.offsets[chosen + 1] - starts
+        columns = np.arange(int(lengths.max()))
+        places = np.minimum(starts[:, None] + columns, len(self.flat) - 1)
+        hidden = self.flat.index_select(0, torch.from_numpy(places.reshape(-1))).view(*places.shape, -1)
         mask = torch.from_numpy((columns < lengths[:, None]).astype(np.int64))
-        return hidden.view(*places.shape, -1), mask
+        return hidden.float() if hidden.dtype == torch.float16 else hidden, mask

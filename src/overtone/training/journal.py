@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from overtone.errors import MissingExtraError
 from overtone.run import Run
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+PATIENCE = 2.0
+"""Seconds after which a person wants to see what is being done."""
 
 
 class Journal:
@@ -30,6 +34,7 @@ class Journal:
         self.tensorboard = tensorboard and not silent
         self.silent = silent
         self.board: SummaryWriter | None = None
+        self.second: TaskID | None = None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -39,7 +44,7 @@ class Journal:
             MissingExtraError: TensorBoard is asked for, and not installed.
         """
         columns = (
-            TextColumn("training"),
+            TextColumn("{task.fields[what]}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.description}"),
@@ -51,7 +56,7 @@ class Journal:
             # On standard error, so that what a program reads from standard output stays its own.
             bar = Progress(*columns, console=Console(stderr=True), disable=self.silent)
             self.bar = stack.enter_context(bar)
-            self.place = self.bar.add_task("starting", total=1)
+            self.place = self.bar.add_task("starting", total=1, what="training")
             if self.tensorboard:
                 self.board = stack.enter_context(_board(self.run))
             yield
@@ -59,6 +64,16 @@ class Journal:
     def say(self, text: str) -> None:
         """Say beside the bar what is done right now."""
         self.bar.update(self.place, description=text)
+
+    def frozen(self, done: int, total: int) -> None:
+        """Show a second bar while the states of frozen layers are computed, where that takes a while."""
+        if self.second is None:
+            self.second = self.bar.add_task("once", total=total, visible=False, what="frozen layers")
+        elapsed = self.bar.tasks[-1].elapsed or 0.0
+        self.bar.update(self.second, completed=done, visible=elapsed > PATIENCE)
+        if done == total:
+            self.bar.remove_task(self.second)
+            self.second = None
 
     def at(self, step: int, total: int, text: str) -> None:
         """Move the bar."""

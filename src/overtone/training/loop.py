@@ -21,12 +21,11 @@ from overtone.errors import TrainingError, UsageError
 from overtone.models.model import Model
 from overtone.models.states import Rows
 from overtone.run import Run
-from overtone.training import checkpoint, freezing, optim, weighting
+from overtone.training import checkpoint, freezing, optim, processes, weighting
 from overtone.training.cache import StateCache
 from overtone.training.freezing import FreezeConfig, NothingFrozen
 from overtone.training.journal import Journal
 from overtone.training.optim import CosineSchedule, OptimConfig, PlateauSchedule, ScheduleConfig
-from overtone.training.processes import accelerator_for
 from overtone.training.stopping import EarlyStopping, InterruptedFitError, stop_signals
 from overtone.training.tasks import Task
 from overtone.training.weighting import FixedConfig, WeightingConfig
@@ -155,7 +154,7 @@ class Loop:
         self.model.body.freeze(always_frozen)
         if not any(p.requires_grad for p in self.model.parameters()):
             raise TrainingError("no parameter is trained", hint="see train.freeze and adapter in the recipe")
-        self.accelerator = accelerator_for(self.config.precision)
+        self.accelerator = processes.accelerator()
         torch.manual_seed(self.seed + self.accelerator.process_index)
         self.model.to(self.accelerator.device)
         self.optimizer = optim.build(self.model, self.config.optim)
@@ -179,13 +178,14 @@ class Loop:
         done = self.progress
         self.forward: nn.Module | None = None
         self.journal = Journal(self.run, tensorboard=self.config.tensorboard, silent=silent)
+        if self.cache is not None:
+            self.cache.tell = self.journal.frozen
         with stop_signals() as caught, self.journal.open():
             while done.epoch < self.config.epochs and done.stale < self.config.early_stopping.patience:
                 self._epoch(caught)
                 self._after_epoch()
                 if self._asked_to_stop(caught):
                     raise self._interrupted()
-        self._unwrap()
         self._train_above(always_frozen)
         checkpoint.load_weights(self.run.checkpoints / "best", self.optimizer)
         return Fit(
@@ -205,12 +205,13 @@ class Loop:
         if self.forward is not None and layers == self.model.body.frozen:
             return
         begun = time.perf_counter()
-        self._unwrap()
+        if self.forward is not None:  # what sums gradients over processes would wait for frozen layers
+            self.forward = None
+            self.accelerator.free_memory()
         self._train_above(layers)
-        self.forward, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
+        self.forward = self.accelerator.prepare(self.model)
         self.rows: Rows = self.data.encoded
         if self.cache is not None:
-            self.journal.say("computing what is frozen, once")
             self.rows = self.cache(self.data.encoded, bf16=self.config.precision == "bf16") or self.rows
         self.progress.seconds += time.perf_counter() - begun
 
@@ -220,17 +221,6 @@ class Loop:
             for parameter in group["params"]:
                 parameter.requires_grad_(True)
         self.model.body.freeze(layers)
-
-    def _unwrap(self) -> None:
-        """Take the model back from accelerate.
-
-        Else it would go on computing in the precision of training, and so would every copy of it; and what
-        sums gradients over processes would wait for those of layers that are frozen by now.
-        """
-        if self.forward is not None:
-            self.accelerator.unwrap_model(self.forward, keep_fp32_wrapper=False)
-            self.forward = None
-            self.accelerator.free_memory()
 
     def _epoch(self, caught: list[int]) -> None:
         """The rest of one epoch, in its seeded order."""
@@ -298,7 +288,8 @@ class Loop:
         for name in counts.keys() - shares.keys():  # a head without rows stays as it is
             for parameter in self.model.heads[name].parameters():
                 parameter.grad = None
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(trained, self.config.clip))
         found = {f"the loss of '{name}'": value for name, value in losses.items()}
         for what, value in {**found, "the norm of the gradient": norm}.items():
             if not math.isfinite(value):  # found before the weights are touched
@@ -306,8 +297,8 @@ class Loop:
                     f"{what} is {value} at step {self.progress.step + 1}",
                     hint="lower train.optim.lr, or set train.precision=fp32; the last checkpoint is whole",
                 )
-        self.stepper.step()
-        self.stepper.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self.weighting.observe(losses)
         return Step(losses, weights, norm)
 
@@ -328,7 +319,8 @@ class Loop:
         mine = mine or [rows[0]]
         inputs, mask = self.rows.pad(mine)
         device, places = self.accelerator.device, torch.tensor(mine)
-        outputs = self.forward(inputs.to(device), mask.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            outputs = self.forward(inputs.to(device), mask.to(device))
         loss = torch.zeros((), device=device)
         sums: list[Tensor] = []
         for task in self.tasks:

@@ -6,25 +6,24 @@ import os
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from overtone.errors import TrainingError
 
 
-def accelerator_for(precision: str) -> Accelerator:
-    """An accelerator of the wished precision; accelerate keeps one a process, so an older one is forgotten.
+def accelerator() -> Accelerator:
+    """An accelerator over the processes that were started.
+
+    Its precision is left alone: the loop computes under autocast, so that no model is changed by having been
+    trained.
 
     Raises:
         TrainingError: fewer processes take part than were started.
     """
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
-    )
+    made = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     wanted = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != wanted:
+    if made.num_processes != wanted:
         raise TrainingError(
-            f"{wanted} processes were started, but {accelerator.num_processes} take part",
+            f"{wanted} processes were started, but {made.num_processes} take part",
             hint="start them with: torchrun --nproc_per_node 2 -m overtone.cli run RECIPE",
         )
-    return accelerator
+    return made

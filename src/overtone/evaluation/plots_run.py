@@ -1,0 +1,177 @@
+"""The pictures of a whole run: how it learnt, and what each of its tasks gained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from overtone.evaluation.compare import Difference
+from overtone.evaluation.drawing import COLOURS, FAINT, INK, PLAIN, cycle, label_ends, sheet, style
+from overtone.scores import Floats
+
+MANY_POINTS = 40
+"""A line of more points than this is smoothed."""
+
+Row = Mapping[str, Any]
+"""A line of ``metrics.jsonl``: training rows have ``loss`` and ``losses``, validation rows ``validation``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What one task gained.
+
+    Args:
+        task: its name.
+        over: what it is compared with, such as "tfidf, macro_f1".
+        gain: turned so that above 0 is better.
+    """
+
+    task: str
+    over: str
+    gain: Difference
+
+
+def learning_curves(history: Sequence[Row], metric: str) -> Figure:
+    """Training loss over steps, and the named validation figure with its best step.
+
+    Args:
+        history: rows of ``metrics.jsonl``.
+        metric: the key in ``validation`` that the second panel shows, such as ``emotion.macro_f1``.
+    """
+    figure = sheet(7.6, 3.0)
+    left, right = figure.subplots(1, 2)
+    training, held_out = _logged(history, "loss"), _validated(history, "loss")
+    style(left, "Loss", "step")
+    ends = [("training", _trend(left, training, COLOURS[0]), COLOURS[0])]
+    if len(held_out):
+        left.plot(*held_out.T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
+        ends.append(("validation", held_out, COLOURS[1]))
+    label_ends(left, ends)
+    style(right, f"Validation {metric}", "step")
+    right.title.set_parse_math(False)
+    right.plot(*_validated(history, metric).T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
+    _mark_best(right, history, metric)
+    right.margins(x=0.12, y=0.25)
+    return figure
+
+
+def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, str]) -> Figure:
+    """Training loss of each task over steps, and its validation metric with the step that was kept.
+
+    Args:
+        history: rows of ``metrics.jsonl``.
+        metric: the key in ``validation`` that chose the step, such as ``mean``.
+        tasks: task → its own metric.
+    """
+    figure = sheet(10.0, 3.8)
+    left, right = figure.subplots(1, 2)
+    colours = dict(zip(tasks, cycle(len(tasks)), strict=True))
+    style(left, "Training loss of each task", "step")
+    style(right, "Validation metric of each task", "step")
+    losses, figures = [], []
+    for name, colour in colours.items():
+        losses.append((name, _trend(left, _logged(history, "losses", name), colour), colour))
+        found = _validated(history, f"{name}.{tasks[name]}")
+        right.plot(*found.T, color=colour, linewidth=1.5, marker="o", markersize=3.5)
+        figures.append((f"{name} {tasks[name]}", found, colour))
+    if metric not in {f"{name}.{own}" for name, own in tasks.items()}:
+        chosen = _validated(history, metric)
+        right.plot(*chosen.T, color=INK, linewidth=2.2, marker="o", markersize=4)
+        figures.append((metric, chosen, INK))
+    _mark_best(right, history, metric)
+    right.margins(y=0.1)
+    label_ends(left, losses)
+    label_ends(right, figures)
+    return figure
+
+
+def gains(found: Sequence[Gain]) -> Figure:
+    """What each task gained over its best baseline, with intervals, the first task on top."""
+    figure = sheet(7.2, 1.1 + 0.42 * len(found))
+    axes = figure.subplots()
+    style(axes, "Gain over the best baseline, 95% interval", "")
+    axes.axvline(0, color=FAINT, linewidth=1)
+    for place, each in enumerate(reversed(found)):
+        gain = each.gain
+        colour = COLOURS[0] if gain.low > 0 else COLOURS[5] if gain.high < 0 else FAINT
+        axes.plot([gain.low, gain.high], [place] * 2, color=colour, linewidth=3, solid_capstyle="round")
+        axes.plot(gain.value, place, marker="o", markersize=8, color=colour, markeredgecolor="white")
+        axes.annotate(
+            f"{gain.value:+.3f} over {each.over}",
+            (1.0, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=INK,
+            annotation_clip=False,
+            **PLAIN,
+        )
+    axes.set_yticks(range(len(found)), [each.task for each in reversed(found)], **PLAIN)
+    axes.set(ylim=(-0.6, len(found) - 0.4))
+    axes.margins(x=0.06)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}" if value else "0")
+    return figure
+
+
+def _logged(history: Sequence[Row], *keys: str) -> Floats:
+    """(step, value) of the rows that have a value under the keys, (N, 2)."""
+    found = []
+    for row in history:
+        value: Any = row
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            found.append((row["step"], value))
+    return np.array(found, dtype=np.float64).reshape(len(found), 2)
+
+
+def _validated(history: Sequence[Row], metric: str) -> Floats:
+    """(step, value) of a validation figure, (N, 2)."""
+    return _logged(history, "validation", metric)
+
+
+def _mark_best(axes: Axes, history: Sequence[Row], metric: str) -> None:
+    """Circle the last step that was the best so far, and count steps in whole numbers."""
+    best = _validated([row for row in history if row.get("best")], metric)
+    if len(best):
+        step, value = best[-1]
+        axes.plot(step, value, marker="o", markersize=9, fillstyle="none", color=INK)
+        axes.annotate(
+            f"best {value:.3f}",
+            (step, value),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=INK,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _trend(axes: Axes, points: Floats, colour: str) -> Floats:
+    """Draw a line (N, 2), smoothed over the faint raw one where it is long; what was drawn."""
+    if len(points) > MANY_POINTS:
+        axes.plot(*points.T, color=colour, alpha=0.25, linewidth=1)
+        points = _smooth(points)
+    axes.plot(*points.T, color=colour, linewidth=1.8)
+    return points
+
+
+def _smooth(points: Floats) -> Floats:
+    """A running mean over a twentieth of the points, shorter at the start so that no step is lost."""
+    window = max(2, len(points) // 20)
+    total = np.concatenate([[0.0], np.cumsum(points[:, 1])])
+    stop = np.arange(1, len(points) + 1)
+    start = np.maximum(stop - window, 0)
+    return np.column_stack([points[:, 0], (total[stop] - total[start]) / (stop - start)])

@@ -1,0 +1,83 @@
+"""Tensors on disk that any later process may take up again, within a limit; never needed, never trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+LIMIT = 8 * 2**30
+"""Bytes that the folder may hold; what was used longest ago is removed for what is new."""
+
+
+def read(path: Path, like: Tensor) -> Tensor | None:
+    """A tensor that was written there, mapped into memory; None where there is none, or a damaged one.
+
+    Args:
+        path: of the file.
+        like: of the same shape and type, without values (on the device ``meta``).
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            found: Tensor = file.get_tensor("states")
+            checksum = (file.metadata() or {}).get("crc32")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        _say(f"{path} is damaged ({error}), and computed again")
+        return None
+    if (found.shape, found.dtype) != (like.shape, like.dtype) or checksum != _checksum(found):
+        _say(f"{path} is damaged, and computed again")
+        return None
+    with contextlib.suppress(OSError):
+        path.touch()  # used just now
+    return found
+
+
+def write(path: Path, states: Tensor) -> None:
+    """Write a tensor whole or not at all; a disk that is full costs the next process time, and no error."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path.parent, LIMIT - states.nbytes)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        os.close(handle)
+        safetensors.torch.save_file({"states": states}, temporary, {"crc32": _checksum(states)})
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        _say(f"what is frozen could not be kept in {path.parent} ({error}): the next run computes it again")
+
+
+def _make_room(folder: Path, left: int) -> None:
+    """Remove the files that were used longest ago until the others have at most ``left`` bytes."""
+    files = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process makes room too
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= left:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def _checksum(states: Tensor) -> str:
+    """Of the values, to find what a disk or a kill has damaged."""
+    return f"{zlib.crc32(states.contiguous().view(-1).view(torch.uint8).numpy().data):08x}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
