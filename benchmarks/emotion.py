@@ -16,7 +16,7 @@ from overtone.evaluation.results import Figure, write_results
 from overtone.recipe import Recipe
 from overtone.recipe import load as load_recipe
 from overtone.run import Run
-from overtone.scores import METRICS, Predictions, select
+from overtone.scores import METRICS, Scored, select
 
 RESULTS = Path(__file__).parent / "results" / "emotion.json"
 AGAINST = {
@@ -36,23 +36,24 @@ def finished(name: str, runs: Path) -> tuple[Recipe, Run]:
     return recipe, run
 
 
-def figure(name: str, metric: str, predictions: Predictions) -> Figure:
+def figure(name: str, metric: str, predictions: Scored) -> Figure:
     """A metric with its interval."""
     found = interval(METRICS[metric], predictions, seed=SEED)
     return Figure(name, found.value, found.low, found.high, len(predictions.ids), against=AGAINST.get(name))
 
 
-def difference(name: str, metric: str, a: Predictions, b: Predictions) -> Figure:
+def difference(name: str, metric: str, a: Scored, b: Scored) -> Figure:
     """What b gains over a on the same rows."""
     found = paired(METRICS[metric], a, b, seed=SEED)
     return Figure(name, found.value, found.low, found.high, len(a.ids))
 
 
-def of_recipe(name: str, runs: Path) -> tuple[list[Figure], Predictions]:
+def of_recipe(name: str, runs: Path) -> tuple[list[Figure], Scored]:
     """The figures of one recipe, and its predictions."""
     recipe, run = finished(name, runs)
-    metric = recipe.evaluate.metric
-    model = load_predictions(run.evaluation / "test.jsonl")
+    metric = recipe.tasks["emotion"].metric
+    scores = run.evaluation / "emotion"
+    model = load_predictions(scores / "test.jsonl")
     figures = [
         figure(f"{name}.test.{each}", each, model) for each in dict.fromkeys((metric, "accuracy", "macro_f1"))
     ]
@@ -63,7 +64,7 @@ def of_recipe(name: str, runs: Path) -> tuple[list[Figure], Predictions]:
             for source in sorted(set(model.sources))
         ]
     for baseline in recipe.evaluate.baselines:
-        theirs = load_predictions(run.evaluation / f"{baseline}.jsonl")
+        theirs = load_predictions(scores / f"{baseline}.jsonl")
         figures.append(figure(f"{name}.{baseline}.{metric}", metric, theirs))
         figures.append(difference(f"{name}.{baseline}.difference", metric, theirs, model))
     facts = run.facts()
@@ -82,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
 
     figures: list[Figure] = []
-    models: dict[str, Predictions] = {}
+    models: dict[str, Scored] = {}
     for name in options.recipes:
         found, models[name] = of_recipe(name, options.runs)
         figures += found

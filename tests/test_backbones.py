@@ -16,6 +16,7 @@ from overtone.evaluation.compare import Interval
 from overtone.models import weights
 from overtone.models.weights import Architecture, Weights
 from overtone.run import write_json
+from toys import task
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +178,10 @@ def test_a_training_that_is_stopped_leaves_nothing(trained):
         backbones.with_accuracy(row())
 
 
-def test_a_real_training(tiny):
+def test_a_real_training(tiny, table, tmp_path, monkeypatch):
+    train = {"epochs": 1, "batch_size": 32, "early_stopping": {"metric": "loss"}}
+    short = {"name": "short", "tasks": {"emotion": task(table)}, "train": train}
+    (tmp_path / "short.yaml").write_text(json.dumps({**short, "cascade": {"risk": 0.5}}))
+    monkeypatch.setattr(backbones, "RECIPE", str(tmp_path / "short.yaml"))
     found = backbones.with_accuracy(row(str(tiny))).accuracy
     assert 0 <= found.low <= found.value <= found.high <= 1

@@ -92,10 +92,17 @@ def test_what_a_training_leaves(tiny, table, tmp_path, changes):
 
 
 def test_thresholds_are_tuned_on_the_served_model(tiny, table_multilabel, tmp_path):
+    weighted = {"kind": "binary_cross_entropy", "positive_weights": 0.5}
     resolved = made(
         tiny,
         table_multilabel,
-        tasks={"emotion": task(table_multilabel, kind="multilabel", loss={"positive_weights": 0.5})},
+        tasks={
+            "emotion": task(
+                table_multilabel,
+                kind="multilabel",
+                loss={"kind": "binary_cross_entropy", "positive_weights": 0.5},
+            )
+        },
     )
     run = Run(tmp_path / "run")
     _, fit = train(resolved, run)
@@ -303,10 +310,13 @@ def test_rows_that_certify_the_cascade_choose_nothing(tiny, table, tmp_path, mon
     monkeypatch.setattr(
         pipeline.Validation,
         "__call__",
-        lambda self, model: (judged.append({row.id for row in self.records}), real(self, model))[1],
+        lambda self, model: (
+            judged.append({row.id for row in self.parts["emotion"].records}),
+            real(self, model),
+        )[1],
     )
     prepared, _ = train(resolved, run)
-    choose, certify = resolved.held_out(prepared.splits.validation)
+    choose, certify = resolved.held_out(prepared.splits["emotion"].validation)
     assert judged[0] == {row.id for row in choose}
     assert not judged[0] & {row.id for row in certify}
 
@@ -318,7 +328,9 @@ def test_a_whole_run(tiny, table, tmp_path):
     assert {"recipe.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation"} <= names
     assert {"plots", "report.md", "report.html"} <= names
     assert yaml.safe_load(run.recipe.read_text())["name"] == "moods"
-    scores = [json.loads(line) for line in (run.evaluation / "test.jsonl").read_text().splitlines()]
+    scores = [
+        json.loads(line) for line in (run.evaluation / "emotion" / "test.jsonl").read_text().splitlines()
+    ]
     assert len(scores) == 1 + run.facts()["data"]["rows"]["test"]  # the first line says what the rest is
     with pytest.raises(RunError, match="is finished"):
         pipeline.run(resolved, run)

@@ -53,7 +53,10 @@ def test_every_shipped_recipe(name, tmp_path):
     assert loaded.name == name
     assert loaded.description
     assert recipe.load(written(tmp_path, loaded.to_yaml())) == loaded
-    assert loaded.train.early_stopping.direction([Task(n, t.kind, None, 1.0) for n, t in loaded.tasks.items()]) == 1
+    assert (
+        loaded.train.early_stopping.direction([Task(n, t.kind, None, 1.0) for n, t in loaded.tasks.items()])
+        == 1
+    )
 
 
 def test_what_is_shipped():
@@ -89,7 +92,10 @@ CHANGES = [
     (("cascade.risk=0.2",), lambda r: r.cascade is not None and r.cascade.risk == 0.2),
     (("tasks.emotion.data.labels=[x, y, z]",), lambda r: task(r).data.labels == ("x", "y", "z")),
     (("tasks.emotion.data.labels.1=c",), lambda r: task(r).data.labels == ("a", "c")),
-    (("tasks.emotion.data.sources.0.path=other.csv",), lambda r: str(task(r).data.sources[0].path) == "other.csv"),
+    (
+        ("tasks.emotion.data.sources.0.path=other.csv",),
+        lambda r: str(task(r).data.sources[0].path) == "other.csv",
+    ),
     (("tasks.emotion.head.hidden=[8, 4]",), lambda r: task(r).head.hidden == (8, 4)),
     (("tasks.emotion.kind=multilabel",), lambda r: task(r).loss.kind == "binary_cross_entropy"),
     (("train.tensorboard=true",), lambda r: r.train.tensorboard is True),
@@ -113,7 +119,11 @@ UNKNOWN = [
     ("train.schedule.warmup=3", "unknown key 'train.schedule.warmup'", "warmup_steps"),
     ("train.freeze.layer=3", "unknown key 'train.freeze.layer'", None),
     ("tasks.emotion.los={}", "unknown key 'tasks.emotion.los'", "loss"),
-    ("tasks.emotion.loss.label_smothing=0.1", "unknown key 'tasks.emotion.loss.label_smothing'", "label_smoothing"),
+    (
+        "tasks.emotion.loss.label_smothing=0.1",
+        "unknown key 'tasks.emotion.loss.label_smothing'",
+        "label_smoothing",
+    ),
     ("tasks.emotion.head.poling=cls", "unknown key 'tasks.emotion.head.poling'", "pooling"),
     ("tasks.emotion.data.lables=[a, b]", "unknown key 'tasks.emotion.data.lables'", "labels"),
     ("tasks.emotion.data.sources.0.pth=x", "unknown key 'tasks.emotion.data.sources.0.pth'", "path"),
@@ -157,12 +167,21 @@ WRONG = [
     ("train.precision=fp16", "train.precision: input should be 'fp32' or 'bf16' (found 'fp16')"),
     ("train.schedule.kind=cosin", "train.schedule.kind: no 'cosin': did you mean 'cosine'?"),
     ("train.schedule={warmup_steps: 3}", "'train.schedule.kind' is missing"),
-    ("tasks.emotion.kind=clasification", "tasks.emotion.kind: no 'clasification': did you mean 'classification'?"),
+    (
+        "tasks.emotion.kind=clasification",
+        "tasks.emotion.kind: no 'clasification': did you mean 'classification'?",
+    ),
     ("tasks.emotion.data.sources=[{kind: table}]", "'tasks.emotion.data.sources.0.path' is missing"),
     ("tasks.emotion.data.sources=[]", "tasks.emotion.data.sources: tuple should have at least 1 item"),
-    ("tasks.emotion.data.split={kind: seeded, validation: 0.8, test: 0.3}", "tasks.emotion.data.split: validation 0.8 and test 0.3"),
+    (
+        "tasks.emotion.data.split={kind: seeded, validation: 0.8, test: 0.3}",
+        "tasks.emotion.data.split: validation 0.8 and test 0.3",
+    ),
     ("tasks.emotion.data.labels=[a, b, a]", "tasks.emotion.data.labels: listed twice: a"),
-    ("tasks.emotion.data.labels=[yes, b]", "tasks.emotion.data.labels.0: input should be a valid string (found True)"),
+    (
+        "tasks.emotion.data.labels=[yes, b]",
+        "tasks.emotion.data.labels.0: input should be a valid string (found True)",
+    ),
     ("name=Not A Name", "name: string should match pattern"),
     ("tasks={}", "tasks: dictionary should have at least 1 item"),
     ("train=5", "train: input should be a valid dictionary"),

@@ -155,16 +155,21 @@ def build_model(
     """A fresh model with one head for the three labels; without dropout unless asked."""
     torch.manual_seed(seed)
     body = EncoderConfig(weights=str(weights), dropout=dropout)
-    return store.build(body, adapter, {"emotion": (head or HeadConfig(hidden=(), dropout=dropout), len(LABELS))})
+    return store.build(
+        body, adapter, {"emotion": (head or HeadConfig(hidden=(), dropout=dropout), len(LABELS))}
+    )
 
 
 def training_data(model: Model, rows: list[Record], *, multilabel: bool = False) -> TrainingData:
     """Rows as the loop takes them."""
     encoded = encode(model.body.tokenizer, [row.text for row in rows], model.body.max_length)
     return TrainingData(
-        encoded, {"emotion": tasks.encode_targets(
-            rows, "emotion", LABELS, "multilabel" if multilabel else "classification"
-        )}
+        encoded,
+        {
+            "emotion": tasks.encode_targets(
+                rows, "emotion", LABELS, "multilabel" if multilabel else "classification"
+            )
+        },
     )
 
 

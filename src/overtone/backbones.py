@@ -172,7 +172,8 @@ class _Subject:
         self.at_hand = weights.find(name) is not None
         if self.at_hand:
             body = encoder.build(EncoderConfig(weights=name, max_length=LENGTH))
-            self.backbone, self.length = body.backbone, body.max_length
+            self.length = body.max_length
+            self.backbone: nn.Module = copy.deepcopy(body.backbone)  # a file is mapped, and read when used
         else:
             self.backbone = random_backbone(name)
         self.backbone.to(self.device)

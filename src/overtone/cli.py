@@ -185,31 +185,27 @@ def evaluate(
 def compare(
     a: Annotated[Path, typer.Argument(help="A run's folder, or a file of per-example scores.")],
     b: Annotated[Path, typer.Argument(help="Another.")],
-    metric: Annotated[str, typer.Option(help="The metric whose difference is given.")] = "accuracy",
+    metric: Annotated[
+        str | None, typer.Option(help="The metric whose difference is given, such as valence.pearson.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="One task of several.")] = None,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 7,
     json_: Json = False,
 ) -> None:
     """Compare two runs on the same test rows: paired bootstrap, McNemar, and the rows that flipped."""
-    from overtone.apps import screen
-    from overtone.evaluation.compare import flips, load_predictions, mcnemar, paired
-    from overtone.scores import METRICS
+    from overtone.apps import comparing, screen
 
-    if metric not in METRICS:
-        raise UsageError(f"no metric '{metric}'", hint=did_you_mean(metric, METRICS))
-    files = [path / "evaluation" / "test.jsonl" if path.is_dir() else path for path in (a, b)]
-    first, second = (load_predictions(file) for file in files)
-    found = screen.Comparison(
-        metric,
-        (str(a), str(b)),
-        (METRICS[metric].function(first), METRICS[metric].function(second)),
-        paired(METRICS[metric], first, second, seed=seed),
-        mcnemar(first, second),
-        flips(first, second),
-    )
+    found = {
+        name: comparing.compared((str(a), str(b)), files, metric, seed)
+        for name, files in comparing.pairs(a, b, task).items()
+    }
     if json_:
-        print(screen.as_json(found.as_dict()))  # noqa: T201
-    else:
-        found.show(out)
+        print(screen.as_json({name: each.as_dict() for name, each in found.items()}))  # noqa: T201
+        return
+    for name, each in found.items():
+        if len(found) > 1:
+            out.print(Text(f"\n{name}", style="bold"))
+        each.show(out)
 
 
 @app.command()

@@ -85,6 +85,11 @@ class Study(Config):
         return self
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """What all arms change, as the study file says it."""
+        return (*self.set, *((f"tasks: {', '.join(self.tasks)}",) if self.tasks else ()))
+
+    @property
     def parts(self) -> tuple[Literal["test", "train"], ...]:
         """The rows that are scored: training rows only for the gap."""
         return ("test", "train") if "gap" in self.figures else ("test",)
@@ -113,14 +118,12 @@ class Study(Config):
             for override in (*self.set, *self.arms[arm].set)
             for task in (kept if override.startswith(EVERY) else [""])
         ]
-        own = [f"name={self.name}-{self.run_name(arm, seed)}", f"seed={seed}", f"split_seed={base.rows_seed}"]
+        changes += [f"tasks.{task}=null" for task in base.tasks if task not in kept]
+        changes += [f"name={self.name}-{self.run_name(arm, seed)}", f"seed={seed}"]
         try:
-            made = recipes.load(self.base, [*changes, *own])
+            return recipes.load(self.base, [*changes, f"split_seed={base.rows_seed}"])
         except UsageError as error:
             raise UsageError(f"arm '{arm}': {error.what}", hint=error.hint) from error
-        values = made.model_dump(mode="json")
-        values["tasks"] = {task: values["tasks"][task] for task in kept}
-        return recipes.parse(values, f"arm '{arm}'")
 
     def measures(self) -> tuple[Measure, ...]:
         """The figures, as the tasks of the arm that all are compared with give them.

@@ -121,7 +121,7 @@ def prepare(recipe: Recipe, run: Run) -> Prepared:
 
 
 def divide(recipe: Recipe) -> Prepared:
-    """The rows of the recipe's tasks, divided and checked; of recipes that differ elsewhere they are the same.
+    """The rows of the recipe's tasks, divided and checked; the same where only other settings differ.
 
     Raises:
         DataError: see ``split.prepare``.
@@ -287,7 +287,7 @@ def _reading(task: TaskConfig, records: Sequence[Record]) -> Reading:
 def _training_data(
     recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> TrainingData:
-    """The training rows of all tasks, each row once; a task's target is masked where the row is not its own."""
+    """The training rows of all tasks, each once; a task's target is masked where the row is not its own."""
     rows: dict[str, Record] = {}
     groups: list[int] = []
     for group, name in enumerate(recipe.tasks):

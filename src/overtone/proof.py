@@ -119,7 +119,7 @@ def _evidence(
     task, splits = recipe.tasks[name], prepared.splits[name]
     model, encoder = System(run.name, found[0]), found[1]
     choose, _ = recipe.held_out(splits.validation)
-    setting = Setting(kind=task.kind, labels=task.data.labels, target=task.data.target, embed=encoder)
+    setting = Setting(task.kind, task.data.labels, task.data.target, task.metric, encoder)
     others = [
         System(each, baselines.fit(each, splits.train, choose, setting).predict(splits.test))
         for each in recipe.evaluate.baselines

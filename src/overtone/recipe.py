@@ -26,7 +26,6 @@ from overtone.scores import metrics_of
 from overtone.training.loop import TrainConfig
 from overtone.training.tasks import TaskConfig
 
-
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 """A task's name, which is its head's too."""
 
@@ -66,7 +65,9 @@ class Recipe(Config):
         for name, task in self.tasks.items():
             apply = _metrics(task)
             if task.metric not in apply:
-                raise ValueError(f"tasks.{name}.metric: no '{task.metric}': {did_you_mean(task.metric, apply)}")
+                raise ValueError(
+                    f"tasks.{name}.metric: no '{task.metric}': {did_you_mean(task.metric, apply)}"
+                )
             known += (f"{name}.{metric}" for metric in apply)
         stop = self.train.early_stopping.metric
         if stop not in known:
@@ -154,11 +155,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse(values: Mapping[str, Any], origin: str) -> Recipe:
-    """Check plain values against the schema.
+    """Check plain values against the schema; a task that is null is left out.
 
     Raises:
         UsageError: an unknown key (with what was probably meant) or a value that does not fit.
     """
+    tasks = values.get("tasks")
+    if isinstance(tasks, dict):
+        kept = {name: task for name, task in tasks.items() if task is not None}
+        values = {**values, "tasks": kept}
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

@@ -96,11 +96,9 @@ def design(study: Study) -> Design:
         base=Path(study.base).stem,
         seeds=study.seeds,
         against=study.against,
-        settings=study.set,
+        settings=study.settings,
         arms={name: arm.changes for name, arm in study.arms.items()},
-        partial=tuple(
-            name for name, arm in study.arms.items() if arm.tasks != study.arms[study.against].tasks
-        ),
+        partial=tuple(name for name, arm in study.arms.items() if arm.tasks),
         measures=study.measures(),
     )
 

@@ -164,9 +164,7 @@ class System:
             return self.cascade.classify(texts, **steps)
         return [_plain(next(iter(readout.heads.values()))) for readout in self.read(texts)]
 
-    def read(
-        self, texts: Sequence[str], contexts: Sequence[str | None] | None = None
-    ) -> list[Readout]:
+    def read(self, texts: Sequence[str], contexts: Sequence[str | None] | None = None) -> list[Readout]:
         """What all heads make of N texts, in one pass and without a cascade.
 
         Args:

@@ -187,12 +187,16 @@ def numbers(folder, rows, name="scores.csv"):
 
 def test_numbers_are_divided_and_counted(tmp_path):
     data = config(
-        numbers(tmp_path, [(f"row number {i}", i / 10) for i in range(40)]), labels=("warmth",), target="warmth"
+        numbers(tmp_path, [(f"row number {i}", i / 10) for i in range(40)]),
+        labels=("warmth",),
+        target="warmth",
     )
     prepared = prepare(data, 7)
     assert prepared.reports["task"].rows == {"train": 26, "validation": 6, "test": 8}
     assert prepared.reports["task"].counts["test"] == {"warmth": {"scores": 8}}
-    assert all(row.targets["warmth"] == (int(row.text.split()[-1]) / 10,) for row in prepared.splits["task"].test)
+    assert all(
+        row.targets["warmth"] == (int(row.text.split()[-1]) / 10,) for row in prepared.splits["task"].test
+    )
 
 
 def test_rows_are_limited_by_the_seed(tmp_path):

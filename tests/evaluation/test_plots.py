@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from overtone.breakdown import per_label
 from overtone.errors import DataError
-from overtone.evaluation import plots, plots_numbers, plots_run
+from overtone.evaluation import plots, plots_run
 from overtone.inference.decisions import Decision, Statistics
-from overtone.scores import aurc, per_label
+from overtone.scores import aurc
 
 HISTORY = [
     {"step": 10, "epoch": 0.5, "loss": 2.0, "lr": 1e-4},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import multiprocessing
+import os
 import resource
 import signal
 import sys
@@ -15,11 +18,14 @@ from typing import Any
 import torch
 
 from overtone import pipeline, recipe
+from overtone.data.tokenize import encode
 from overtone.errors import OvertoneError
 from overtone.run import Run
+from overtone.training import cache
+from overtone.training.cache import StateCache
 from overtone.training.loop import Loop, TrainConfig
 from overtone.training.stopping import InterruptedFitError
-from toys import build_loop, build_model, parameters, records, settings
+from toys import build_loop, build_model, parameters, records, sentences, settings
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["peft", "overtone.pipeline", "transformers.models.bert.modeling_bert"])
@@ -68,6 +74,33 @@ def fit(weights: Path, folder: Path, out: Path, starve: int | None = None) -> No
         raise SystemExit(3) from None
     torch.save(parameters(loop.model), out.with_suffix(".pt"))
     out.write_text(json.dumps({"loss": done.final_loss, "steps": done.steps}))
+
+
+def keep_states(weights: Path, folder: str, limit: int | None = None, out: Path | None = None) -> None:
+    """Compute the states of some texts in this process, and keep them on disk.
+
+    Args:
+        weights: of the tiny encoder.
+        folder: of the cache.
+        limit: bytes beyond which no file may grow, as on a full disk.
+        out: what to write standard error to.
+    """
+    os.environ["OVERTONE_CACHE"] = folder
+    torch.set_num_threads(1)
+    cache.SLOW = -1.0
+    model = build_model(weights)
+    model.body.freeze(2)
+    encoded = encode(model.body.tokenizer, [text for text, _ in sentences(20)], model.body.max_length)
+    heard = io.StringIO()
+    if limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    with contextlib.redirect_stderr(heard):
+        states = StateCache(model)(encoded, bf16=False)
+    assert states is not None
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if out is not None:
+        out.write_text(heard.getvalue())
 
 
 def hold(folder: Path, ready: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 
 import pytest
 import torch
 
-from overtone.training import shelf
 from overtone.training.cache import StateCache
 from overtone.training.stopping import InterruptedFitError
 from toys import build_loop, build_model, identical, parameters, settings
@@ -62,8 +62,8 @@ def test_each_stage_trains_its_layers_alone(encoder_folder, tmp_path, kind, cach
     loop, seen = watched(model, tmp_path, config, cache=StateCache(model) if cached else None)
     loop.fit()
     weights = [start, *(found for found, _ in seen)]
-    assert [changed(*pair) for pair in zip(weights, weights[1:], strict=False)] == trained
-    for (_, before), (_, after), parts in zip(seen, seen[1:], trained[1:], strict=False):
+    assert [changed(*pair) for pair in itertools.pairwise(weights)] == trained
+    for ((_, before), (_, after)), parts in zip(itertools.pairwise(seen), trained[1:], strict=True):
         for name, moments in before.items():  # moments of what is frozen stand still, steps included
             same = all(torch.equal(value, after[name][key]) for key, value in moments.items())
             assert same is (not any(part in name for part in parts)) or not moments
@@ -95,19 +95,25 @@ def test_cached_stages_are_the_uncached_ones(tiny, tmp_path):
     assert found[True] == pytest.approx(found[False], abs=1e-5)
 
 
-@pytest.mark.parametrize("step", [2, 4, 5, 7, 9, 12, 14])
-@pytest.mark.parametrize("cached", [False, True])
-def test_resumed_inside_any_stage(tiny, tmp_path, step, cached, monkeypatch):
-    monkeypatch.setenv("OVERTONE_CACHE", str(tmp_path / "cache"))
+def staged_loop(tiny, folder, cached):
     config = settings(epochs=3, freeze=staged(0, 1, None), checkpoint_every=3)
+    model = build_model(tiny, dropout=0.1)
+    return build_loop(model, folder, config, cache=StateCache(model) if cached else None)
 
-    def loop_of(name):
-        model = build_model(tiny, dropout=0.1)
-        return build_loop(model, tmp_path / name, config, cache=StateCache(model) if cached else None)
 
-    whole = loop_of("whole")
-    whole.fit()
-    broken = loop_of("broken")
+@pytest.fixture(scope="module")
+def wholes(tiny, tmp_path_factory):
+    """The fits that nobody stopped, uncached and cached."""
+    loops = [staged_loop(tiny, tmp_path_factory.mktemp("whole"), cached) for cached in (False, True)]
+    for loop in loops:
+        loop.fit()
+    return loops
+
+
+@pytest.mark.parametrize(("step", "cached"), [(2, True), (4, True), (6, True), (8, False), (13, True)])
+def test_resumed_inside_any_stage(tiny, tmp_path, step, cached, wholes):
+    """Five steps an epoch, one epoch a stage; 4 is the last step of the first."""
+    whole, broken = wholes[cached], staged_loop(tiny, tmp_path, cached)
     real = broken._step
 
     def stopping(*args):
@@ -118,8 +124,7 @@ def test_resumed_inside_any_stage(tiny, tmp_path, step, cached, monkeypatch):
     broken._step = stopping
     with pytest.raises(InterruptedFitError):
         broken.fit()
-    monkeypatch.setattr(shelf, "LIMIT", shelf.LIMIT)
-    again = loop_of("broken")
+    again = staged_loop(tiny, tmp_path, cached)
     again.fit()
     assert losses(again) == losses(whole)
     assert identical(parameters(again.model), parameters(whole.model))

@@ -100,7 +100,9 @@ def test_labels_past_their_thresholds_are_decided(thresholds, decided):
 
 
 def test_numbers_are_in_the_data_s_unit():
-    made = scores_of(NUMBERS, [row((3.0, 2.0, 1.0))], torch.tensor([[3.0, 2.0, 1.0]]), np.array([[1.0, -1.0, 2.0]]))
+    made = scores_of(
+        NUMBERS, [row((3.0, 2.0, 1.0))], torch.tensor([[3.0, 2.0, 1.0]]), np.array([[1.0, -1.0, 2.0]])
+    )
     assert isinstance(made, Estimates)
     assert made.gold.tolist() == [[3.0, 2.0, 1.0]]
     assert made.decided.tolist() == [[3.5, 1.0, 5.0]]

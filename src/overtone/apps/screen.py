@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Comparison:
         names: of A and of B, as they were typed.
         figures: of A and of B.
         difference: B − A.
-        mcnemar: rows that only one decides right.
+        mcnemar: rows that only one decides right; None where numbers are estimated.
         flips: rows that only one decides right, one by one.
     """
 
@@ -76,7 +76,7 @@ class Comparison:
     names: tuple[str, str]
     figures: tuple[float, float]
     difference: Difference
-    mcnemar: McNemar
+    mcnemar: McNemar | None
     flips: Sequence[Flip]
 
     @property
@@ -96,7 +96,7 @@ class Comparison:
             "a": self.figures[0],
             "b": self.figures[1],
             "difference": [self.difference.value, self.difference.low, self.difference.high],
-            "mcnemar": {"only_a": self.mcnemar.only_a, "only_b": self.mcnemar.only_b, "p": self.mcnemar.p},
+            "mcnemar": None if self.mcnemar is None else asdict(self.mcnemar),
             "fixed": self.fixed,
             "broken": self.broken,
         }
@@ -111,6 +111,8 @@ class Comparison:
             Text(f"B − A  {gain.value:+.4f}, 95% interval {gain.low:+.4f} to {gain.high:+.4f}", style="bold")
         )
         test = self.mcnemar
+        if test is None:
+            return
         console.print(Text(f"right in only one: A {test.only_a}, B {test.only_b}; McNemar p = {test.p:.2g}"))
         shown = self.flips[:FLIPS]
         table(

@@ -116,7 +116,7 @@ def _every_metric(evidence: Evidence) -> str:
         [
             name + ("" if metric.higher_is_better else " ↓"),
             metric.unit,
-            *(f"{found[name]:.3f}" if name in found else "–" for found in every),
+            *(f"{found[name]:z.3f}" if name in found else "–" for found in every),
         ]
         for name, metric in METRICS.items()
         if any(name in found for found in every)

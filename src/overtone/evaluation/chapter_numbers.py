@@ -76,13 +76,13 @@ def misses(chapter: Chapter, said: Estimates) -> str:
         )
         name = said.ids[row]
         rows.append([name, *columns, f"{distance[row]:.1f}", evidence.texts.get(name, "")])
-    cells = f"Each cell holds {', '.join(said.labels)}. " if len(said.labels) > 1 else ""
+    cells = f"Each cell holds {', '.join(said.labels)}." if len(said.labels) > 1 else ""
     return "\n\n".join(
         [
             chapter.heading("Rows farthest off"),
             escaped_table(["row", "gold", evidence.model.name, best, "distance", "text"], rows),
-            f"{escape(cells)}Distance: the root of the mean squared error over the numbers, each in units of the "
-            "gold numbers' standard deviation.",
+            f"{escape(cells)} Distance: the root of the mean squared error over the numbers, each in units "
+            "of the gold numbers' standard deviation.".strip(),
         ]
     )
 

@@ -170,9 +170,7 @@ def verdict(evidence: Evidence) -> str:
     """
     best = best_baseline(evidence)
     gain = gain_over(best)
-    tested = (
-        f"bootstrap {p_equals(gain.p)}" if best.mcnemar is None else f"McNemar {p_equals(best.mcnemar.p)}"
-    )
+    test, p = ("bootstrap", gain.p) if best.mcnemar is None else ("McNemar", best.mcnemar.p)
     sign = 1 if evidence.judged.higher_is_better else -1
     low, high = sorted((sign * gain.low, sign * gain.high))
     said = "is better than" if low > 0 else "is worse than" if high < 0 else "is not shown to differ from"
@@ -181,7 +179,7 @@ def verdict(evidence: Evidence) -> str:
     return (
         f"{evidence.model.name} {said} its best baseline, {best.name}: {ours:.3f} against {theirs:.3f} "
         f"{evidence.metric} on {rows:,} test rows, a difference of {signed(gain.value)} "
-        f"(95% interval {signed(gain.low)} to {signed(gain.high)}; {tested})."
+        f"(95% interval {signed(gain.low)} to {signed(gain.high)}; {test} {p_equals(p)})."
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from overtone.evaluation.compare import Interval
-from overtone.evaluation.plots import COLOURS, FAINT, INK, PLAIN, _figure, _style
+from overtone.evaluation.drawing import COLOURS, FAINT, INK, PLAIN, sheet, style
 from overtone.evaluation.study import Verdict
 
 COLUMNS = 4
@@ -62,7 +62,7 @@ def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure
     rows = math.ceil(len(panels) / COLUMNS)
     columns = math.ceil(len(panels) / rows)
     longest = max(map(len, arms))
-    figure = _figure(0.5 + 0.085 * longest + 2.35 * columns, rows * (1.05 + 0.3 * len(arms)) + 0.3)
+    figure = sheet(0.5 + 0.085 * longest + 2.35 * columns, rows * (1.05 + 0.3 * len(arms)) + 0.3)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         _panel(axes, panel, arms)
@@ -80,7 +80,7 @@ def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure
 
 def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
     """One panel; arms that lack its figure have an empty line."""
-    _style(axes, panel.name, "better →" if panel.higher_is_better else "← better")
+    style(axes, panel.name, "better →" if panel.higher_is_better else "← better")
     axes.title.set_parse_math(False)
     axes.title.set_fontsize(9.5)
     axes.xaxis.label.set_fontsize(8)

@@ -12,6 +12,9 @@ from overtone.scores import Estimates
 MANY_ROWS = 400
 """More rows than this are counted in hexagons; fewer are dots."""
 
+HEXAGONS = 24
+"""Hexagons from side to side: narrower ones fall between ratings, which take few values, and leave holes."""
+
 COLUMNS = 3
 """Panels beside each other."""
 
@@ -39,7 +42,7 @@ def estimated(estimates: Estimates) -> Figure:
             panel.hexbin(
                 gold,
                 decided,
-                gridsize=34,
+                gridsize=HEXAGONS,
                 extent=(*limits, *limits),
                 bins="log",
                 mincnt=1,
@@ -53,7 +56,7 @@ def estimated(estimates: Estimates) -> Figure:
         panel.text(
             0.04,
             0.96,
-            f"r {row.pearson:.3f}\nCCC {row.ccc:.3f}\nerror {row.mae:.3f}",
+            f"r {row.pearson:.3f}\nCCC {row.ccc:.3f}\nmean error {row.mae:.3f}",
             transform=panel.transAxes,
             va="top",
             fontsize=9,
@@ -62,8 +65,8 @@ def estimated(estimates: Estimates) -> Figure:
             **PLAIN,
         )
         panel.set(xlim=limits, ylim=limits, aspect="equal")
-        panel.xaxis.set_major_locator(MaxNLocator(5))
-        panel.yaxis.set_major_locator(MaxNLocator(5))
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     for panel in panels[: len(rows) : wide]:
         panel.set_ylabel("estimated", color=FAINT)
     return figure

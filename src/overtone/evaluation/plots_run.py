@@ -28,12 +28,12 @@ class Gain:
 
     Args:
         task: its name.
-        over: what it is compared with, such as "tfidf, macro_f1".
+        what: what is gained over which baseline, such as "macro_f1 over tfidf".
         gain: turned so that above 0 is better.
     """
 
     task: str
-    over: str
+    what: str
     gain: Difference
 
 
@@ -56,7 +56,18 @@ def learning_curves(history: Sequence[Row], metric: str) -> Figure:
     style(right, f"Validation {metric}", "step")
     right.title.set_parse_math(False)
     right.plot(*_validated(history, metric).T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
-    _mark_best(right, history, metric)
+    best = _mark_best(right, history, metric)
+    if best is not None:
+        right.annotate(
+            f"best {best[1]:.3f}",
+            best,
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=INK,
+        )
     right.margins(x=0.12, y=0.25)
     return figure
 
@@ -74,20 +85,25 @@ def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, st
     colours = dict(zip(tasks, cycle(len(tasks)), strict=True))
     style(left, "Training loss of each task", "step")
     style(right, "Validation metric of each task", "step")
-    losses, figures = [], []
-    for name, colour in colours.items():
-        losses.append((name, _trend(left, _logged(history, "losses", name), colour), colour))
-        found = _validated(history, f"{name}.{tasks[name]}")
-        right.plot(*found.T, color=colour, linewidth=1.5, marker="o", markersize=3.5)
-        figures.append((f"{name} {tasks[name]}", found, colour))
-    if metric not in {f"{name}.{own}" for name, own in tasks.items()}:
-        chosen = _validated(history, metric)
-        right.plot(*chosen.T, color=INK, linewidth=2.2, marker="o", markersize=4)
-        figures.append((metric, chosen, INK))
-    _mark_best(right, history, metric)
+    label_ends(
+        left,
+        [
+            (name, _trend(left, _logged(history, "losses", name), each), each)
+            for name, each in colours.items()
+        ],
+    )
+    shown = {f"{name}.{tasks[name]}": (f"{name} {tasks[name]}", colour) for name, colour in colours.items()}
+    shown.setdefault(metric, (metric, INK))
+    best = _mark_best(right, history, metric)
+    ends = []
+    for key, (name, colour) in shown.items():
+        found = _validated(history, key)
+        width = 2.4 if key == metric else 1.5
+        right.plot(*found.T, color=colour, linewidth=width, marker="o", markersize=3.5)
+        kept = f", best {best[1]:.3f}" if best is not None and key == metric else ""
+        ends.append((name + kept, found, colour))
     right.margins(y=0.1)
-    label_ends(left, losses)
-    label_ends(right, figures)
+    label_ends(right, ends)
     return figure
 
 
@@ -103,7 +119,7 @@ def gains(found: Sequence[Gain]) -> Figure:
         axes.plot([gain.low, gain.high], [place] * 2, color=colour, linewidth=3, solid_capstyle="round")
         axes.plot(gain.value, place, marker="o", markersize=8, color=colour, markeredgecolor="white")
         axes.annotate(
-            f"{gain.value:+.3f} over {each.over}",
+            f"{gain.value:+.3f} {each.what}",
             (1.0, place),
             xycoords=axes.get_yaxis_transform(),
             xytext=(8, 0),
@@ -140,23 +156,15 @@ def _validated(history: Sequence[Row], metric: str) -> Floats:
     return _logged(history, "validation", metric)
 
 
-def _mark_best(axes: Axes, history: Sequence[Row], metric: str) -> None:
-    """Circle the last step that was the best so far, and count steps in whole numbers."""
-    best = _validated([row for row in history if row.get("best")], metric)
-    if len(best):
-        step, value = best[-1]
-        axes.plot(step, value, marker="o", markersize=9, fillstyle="none", color=INK)
-        axes.annotate(
-            f"best {value:.3f}",
-            (step, value),
-            xytext=(0, 9),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=9,
-            color=INK,
-        )
+def _mark_best(axes: Axes, history: Sequence[Row], metric: str) -> tuple[float, float] | None:
+    """Circle the step that was kept, the last that was best so far, and count steps in whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    best = _validated([row for row in history if row.get("best")], metric)
+    if not len(best):
+        return None
+    step, value = best[-1].tolist()
+    axes.plot(step, value, marker="o", markersize=9, fillstyle="none", color=INK, zorder=4)
+    return step, value
 
 
 def _trend(axes: Axes, points: Floats, colour: str) -> Floats:

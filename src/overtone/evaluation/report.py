@@ -164,7 +164,7 @@ def _gain(evidence: Evidence) -> Gain:
     gain = gain_over(best)
     if not evidence.judged.higher_is_better:
         gain = Difference(-gain.value, -gain.high, -gain.low, gain.p)
-    return Gain(evidence.task, f"{best.name}, {evidence.metric}", gain)
+    return Gain(evidence.task, f"{evidence.metric} over {best.name}", gain)
 
 
 def _learning(report: Report) -> str:

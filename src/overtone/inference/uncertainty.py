@@ -45,6 +45,7 @@ class DropoutPasses:
         passes: int = 20,
         seed: int = 0,
     ) -> None:
+        self.name = f"torch-dropout-{passes}"
         self.model = copy.deepcopy(model)
         self.model.body.freeze(frozen)
         self.readings = readings

@@ -65,6 +65,9 @@ class Encoder(nn.Module):
     frozen: int | None = None
     """How many layers above the embeddings are frozen with them; None where nothing is."""
 
+    stage = 0
+    """How often that was decided; while it stays the same, so do the weights of what is frozen."""
+
     def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         super().__init__()
         self.backbone = backbone
@@ -116,6 +119,7 @@ class Encoder(nn.Module):
                 hint=f"set train.freeze to 0..{self.depth} layers",
             )
         self.frozen = layers
+        self.stage += 1
         for module in self.at_rest():
             module.requires_grad_(False).eval()
 

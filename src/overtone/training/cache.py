@@ -42,7 +42,7 @@ class StateCache:
         self.model = model
         self.tell: Callable[[int, int], None] = lambda done, total: None
         """Called while it computes, with the texts done and all of them."""
-        self._weights: tuple[tuple[int | None, int], str] | None = None
+        self._weights: tuple[int, str] | None = None
 
     def __call__(self, encoded: Encoded, *, bf16: bool) -> FrozenStates | None:
         """What the model reads in place of these texts' ids; None where no layer is frozen.
@@ -101,21 +101,19 @@ class StateCache:
     def _fingerprint(self) -> str:
         """A hash of the frozen part: its settings, its depth and its weights."""
         body = self.model.body
-        tensors = {
-            f"{place}.{name}": tensor
-            for place, module in enumerate(body.at_rest())
-            for name, tensor in module.state_dict().items()
-        }
-        # In-place writes are counted by torch; while there are none, the hash of before holds.
-        state = (body.frozen, sum(tensor._version for tensor in tensors.values()))
-        if self._weights is None or self._weights[0] != state:
+        if self._weights is None or self._weights[0] != body.stage:
+            tensors = {
+                f"{place}.{name}": tensor
+                for place, module in enumerate(body.at_rest())
+                for name, tensor in module.state_dict().items()
+            }
             settings = body.backbone.config.to_dict()  # type: ignore[union-attr, operator]
             kept = {name: value for name, value in settings.items() if not _says_nothing(name)}
             digest = hashlib.sha256(f"{body.frozen} {json.dumps(kept, sort_keys=True, default=str)}".encode())
             for name, tensor in sorted(tensors.items()):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-            self._weights = (state, digest.hexdigest())
+            self._weights = (body.stage, digest.hexdigest())
         return self._weights[1]
 
     @torch.no_grad()

@@ -205,11 +205,13 @@ class Loop:
         if self.forward is not None and layers == self.model.body.frozen:
             return
         begun = time.perf_counter()
-        if self.forward is not None:  # what sums gradients over processes would wait for frozen layers
+        self._train_above(layers)
+        if self.forward is not None and self.accelerator.num_processes > 1:
+            # What sums the gradients over processes would wait for those of layers that are frozen by now.
             self.forward = None
             self.accelerator.free_memory()
-        self._train_above(layers)
-        self.forward = self.accelerator.prepare(self.model)
+        if self.forward is None:
+            self.forward = self.accelerator.prepare(self.model)
         self.rows: Rows = self.data.encoded
         if self.cache is not None:
             self.rows = self.cache(self.data.encoded, bf16=self.config.precision == "bf16") or self.rows

@@ -146,7 +146,7 @@ class Reading:
         return (targets - torch.from_numpy(self.mean).float()) / torch.from_numpy(self.scale).float()
 
     def values(self, outputs: Floats) -> Floats:
-        """Outputs (N, L) → probabilities (rows sum to 1 unless multi-label), or numbers in the data's unit."""
+        """Outputs (N, L) → probabilities (rows sum to 1 unless multi-label), or numbers in their unit."""
         if self.mean is not None and self.scale is not None:
             return outputs * self.scale + self.mean
         tensor = torch.from_numpy(outputs)
@@ -193,7 +193,7 @@ def encode_targets(records: Sequence[Record], target: str, labels: Sequence[str]
 def scores_of(
     reading: Reading, records: Sequence[Record], targets: Tensor, outputs: Floats
 ) -> Predictions | Estimates:
-    """A head's outputs (N, L) as what was decided: the likeliest class, every label past its threshold, numbers.
+    """A head's outputs (N, L) as decisions: the likeliest class, every label past its threshold, or numbers.
 
     Args:
         reading: how outputs are read; without thresholds a label holds from 0.5.
