@@ -9,8 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from overtone import proof
-from overtone.data import split
+from overtone import pipeline, proof
 from overtone.evaluation.results import Figure, write_results
 from overtone.inference.backup import DecoderBackup
 from overtone.inference.cascade_fit import Rows, fit_cascade
@@ -47,7 +46,7 @@ def main() -> None:
 
     system = load(options.run)
     recipe = load_recipe(str(options.run / "recipe.yaml"))
-    splits = split.prepare(recipe.data, recipe.seed).splits
+    splits = pipeline.divide(recipe).splits["emotion"]
     choose, certify = recipe.held_out(splits.validation)
     small = splits.train[:: max(1, len(splits.train) // 200)]
     judge = DecoderBackup(system.labels, decoder.load().score).fit(

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from overtone import proof
-from overtone.data import split
+from overtone import pipeline, proof
 from overtone.evaluation.compare import mcnemar_of, paired_statistic
 from overtone.evaluation.results import Figure, write_results
 from overtone.inference import cascade_scores
@@ -129,7 +128,7 @@ def main() -> None:
 
     system = load(options.run)
     recipe = load_recipe(str(options.run / "recipe.yaml"))
-    splits = split.prepare(recipe.data, recipe.seed).splits
+    splits = pipeline.divide(recipe).splits["emotion"]
     _, certify = recipe.held_out(splits.validation)
     test = list(splits.test)
     pool = [*certify, *test]

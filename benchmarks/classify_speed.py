@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, pipeline
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import logging
 
-from overtone.data import split
+from overtone import pipeline as runner
 from overtone.data.records import Record
 from overtone.evaluation.results import Figure, write_results
 from overtone.models.model import Model
@@ -49,7 +49,7 @@ class ForPipeline(PreTrainedModel):
 def texts(run: Path, count: int) -> list[str]:
     """Held-out and training texts of the run's data, all lengths, in a seeded order."""
     recipe = load_recipe(str(run / "recipe.yaml"))
-    splits = split.prepare(recipe.data, recipe.seed).splits
+    splits = runner.divide(recipe).splits["emotion"]
     rows: list[Record] = [*splits.test, *splits.validation, *splits.train]
     return [rows[i].text for i in np.random.default_rng(recipe.seed).permutation(len(rows))[:count]]
 
@@ -65,14 +65,16 @@ def main() -> None:
 
     system = load(options.run)
     classifier = system.classifier
-    plain = System(system.run, system.recipe, classifier, None)  # the same weights, and nothing around them
+    plain = System(
+        system.run, system.recipe, system.reader, None
+    )  # nothing around them
     logging.set_verbosity(
         logging.CRITICAL
     )  # the pipeline lists every class it knows, because ours is not one
-    wrapped = ForPipeline(classifier.model, classifier.task, classifier.labels).eval()
-    pipe = pipeline("text-classification", model=wrapped, tokenizer=classifier.model.body.tokenizer)
+    wrapped = ForPipeline(system.reader.model, classifier.task, classifier.labels).eval()
+    pipe = pipeline("text-classification", model=wrapped, tokenizer=system.reader.model.body.tokenizer)
     sample = texts(options.run, options.texts)
-    limit = {"truncation": True, "max_length": classifier.model.body.max_length}
+    limit = {"truncation": True, "max_length": system.reader.model.body.max_length}
     contenders: dict[str, Callable[[list[str]], list[str]]] = {
         "plain": lambda batch: [decision.label for decision in plain.classify(batch)],
         "pipeline": lambda batch: [answer["label"] for answer in pipe(batch, **limit)],

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
-from overtone.data import split
+from overtone import pipeline
 from overtone.data.records import Record
 from overtone.data.tokenize import encode
 from overtone.evaluation.compare import paired_statistic
@@ -63,7 +63,7 @@ def ours(recipe: Recipe, data: TrainingData, loss: losses.Loss) -> tuple[Model, 
     with tempfile.TemporaryDirectory() as folder:
         loop = Loop(
             model=model,
-            tasks=[tasks.Task("emotion", recipe.data.labels, False, loss, 1.0)],
+            tasks=[tasks.Task("emotion", "classification", loss, 1.0)],
             data=data,
             validate=lambda _: {"loss": -float(next(epochs))},  # each epoch counts as the best, as in Trainer
             config=recipe.train,
@@ -131,7 +131,7 @@ def tokenised(recipe: Recipe, records: list[Record]) -> TrainingData:
     """Ids and classes of rows."""
     tokenizer = fresh(recipe).body.tokenizer
     encoded = encode(tokenizer, [row.text for row in records], recipe.body.max_length)
-    targets = tasks.encode_targets(records, "emotion", recipe.data.labels, multilabel=False)
+    targets = tasks.encode_targets(records, "emotion", recipe.only[1].data.labels, "classification")
     return TrainingData(encoded, {"emotion": targets})
 
 
@@ -146,11 +146,11 @@ def main() -> None:
 
     changes = [f"train.epochs={options.epochs}", "train.schedule.warmup_steps=20"]
     recipe = load_recipe("emotion", [*changes, "train.early_stopping.metric=loss"])
-    splits = split.prepare(recipe.data, recipe.seed).splits
+    splits = pipeline.divide(recipe).splits["emotion"]
     order = np.random.default_rng(recipe.seed).permutation(len(splits.train))[: options.rows]
     train = tokenised(recipe, [splits.train[i] for i in order])
     test = tokenised(recipe, list(splits.test))
-    loss = losses.build(recipe.tasks[0].loss, train.targets["emotion"], len(recipe.data.labels))
+    loss = losses.build(recipe.only[1].loss, train.targets["emotion"], len(recipe.only[1].data.labels))
     equal, default, scores = [], [], {}
     for _ in range(options.repeats):
         model, our_seconds = ours(recipe, train, loss)

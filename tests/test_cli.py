@@ -83,7 +83,7 @@ def test_the_manifest_holds_the_command_as_typed(moods):
     facts = json.loads((moods / "manifest.json").read_text())
     assert facts["command"].startswith("overtone run ")
     assert facts["command"].endswith(str(moods.parent))
-    assert facts["fit"]["steps"] == 2 * -(-facts["data"]["rows"]["train"] // 16)
+    assert facts["fit"]["steps"] == 2 * -(-facts["data"]["emotion"]["rows"]["train"] // 16)
 
 
 def test_a_finished_run_is_not_overwritten(overtone, moods, recipe_file):
@@ -166,20 +166,25 @@ def test_a_folder_that_is_no_run(overtone, tmp_path):
 
 def test_compare_a_run_with_its_baseline(overtone, moods):
     code, out, _ = overtone(
-        "compare", moods / "evaluation" / "majority.jsonl", moods, "--metric", "macro_f1", "--json"
+        "compare",
+        moods / "evaluation" / "emotion" / "majority.jsonl",
+        moods,
+        "--metric",
+        "macro_f1",
+        "--json",
     )
     assert code == 0
-    found = json.loads(out)
+    found = json.loads(out)["emotion"]
     low, high = found["difference"][1:]
     assert low <= found["b"] - found["a"] <= high
 
 
 def test_evaluate_again_gives_the_same_figures(overtone, moods):
-    before = (moods / "evaluation" / "test.jsonl").read_text()
+    before = (moods / "evaluation" / "emotion" / "test.jsonl").read_text()
     code, out, _ = overtone("evaluate", moods, "--json")
     assert code == 0
-    assert json.loads(out)["accuracy"] >= 0
-    assert (moods / "evaluation" / "test.jsonl").read_text() == before
+    assert json.loads(out)["emotion"]["accuracy"] >= 0
+    assert (moods / "evaluation" / "emotion" / "test.jsonl").read_text() == before
 
 
 def test_lists(overtone):
@@ -247,9 +252,9 @@ def test_doctor_gives_pure_json(overtone, monkeypatch):
 
 
 def test_compare_says_which_is_taken_from_which(overtone, moods):
-    code, out, _ = overtone("compare", moods / "evaluation" / "majority.jsonl", moods)
+    code, out, _ = overtone("compare", moods / "evaluation" / "emotion" / "majority.jsonl", moods)
     assert code == 0
-    assert f"A  {moods / 'evaluation' / 'majority.jsonl'}" in out
+    assert f"A  {moods / 'evaluation' / 'emotion' / 'majority.jsonl'}" in out
     assert f"B  {moods}" in out
     assert "B − A" in out
 

@@ -32,7 +32,7 @@ def load(tmp_path):
     def loaded(**changes):
         (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
         path = tmp_path / "losses.yaml"
-        path.write_text(yaml.safe_dump({**STUDY, **changes}))
+        path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
         return grid.load(str(path))
 
     return loaded
@@ -45,7 +45,7 @@ def test_every_shipped_study_resolves(name):
     assert study.question.endswith("?")
     seen = {}
     for arm in study.arms:
-        for seed in study.seeds:
+        for seed in study.seeds[:2]:
             made = study.recipe(arm, seed)
             assert isinstance(made, Recipe)
             assert (made.seed, made.rows_seed) == (seed, 7)

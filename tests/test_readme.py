@@ -86,12 +86,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in RECIPES:
         (folder / yaml_name(block)).write_text(block, encoding="utf-8")
         values = yaml.safe_load(block)
-        for source in values["data"]["sources"]:
-            write_table(folder, source, values["data"]["labels"])
+        for task in values["tasks"].values():
+            for source in task["data"]["sources"]:
+                write_table(folder, source, task["data"]["labels"])
     rng = np.random.default_rng(0)
     for name in sorted(set(re.findall(r"runs/([\w.-]+)", str(COMMANDS)))):
         run = folder / "runs" / name
-        (run / "evaluation").mkdir(parents=True)
+        (run / "evaluation" / "emotion").mkdir(parents=True)
         for part in ("recipe.yaml", "manifest.json", "model"):
             if (shipped() / part).exists():
                 (run / part).symlink_to(shipped() / part)
@@ -99,7 +100,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows, labels = tuple(f"row/{i}" for i in range(12)), ("joy", "fear", "love")
         made = Predictions(rows, labels, gold, shares.argmax(axis=1), shares, ("row",) * 12)
         for system in ("test", "tfidf"):
-            save_predictions(run / "evaluation" / f"{system}.jsonl", made)
+            save_predictions(run / "evaluation" / "emotion" / f"{system}.jsonl", made)
     return folder
 
 

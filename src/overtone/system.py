@@ -93,6 +93,11 @@ class System:
         return len(kinds) == 1 and kinds[0] != "regression"
 
     @property
+    def classifier(self) -> Classifier:
+        """The first head by itself."""
+        return Classifier(self.reader)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What the first head can answer, (L,)."""
         return next(iter(self.reader.readings.values())).labels

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from overtone.breakdown import per_label
+from overtone.breakdown import per_label, per_number
 from overtone.errors import DataError
-from overtone.evaluation import plots, plots_run
+from overtone.evaluation import plots, plots_numbers, plots_run
+from overtone.evaluation.compare import Difference
 from overtone.inference.decisions import Decision, Statistics
 from overtone.scores import aurc
 
@@ -40,6 +41,62 @@ def test_learning_curves_show_what_was_logged():
     assert texts(left) == {"training", "validation"}
     assert right.lines[0].get_xydata().tolist() == [[20, 0.5], [40, 0.4]]
     assert texts(right) == {"best 0.500"}
+
+
+def test_learning_by_task_shows_each_tasks_losses_and_metric():
+    rows = [
+        {"step": 10, "loss": 2.0, "losses": {"vad": 1.0}},
+        {"step": 20, "loss": 1.5, "losses": {"vad": 0.5, "mood": 2.0}},
+        {"step": 20, "validation": {"mean": 0.4, "vad.ccc": 0.3, "mood.macro_f1": 0.5}, "best": True},
+        {"step": 40, "validation": {"mean": 0.3, "vad.ccc": 0.2, "mood.macro_f1": 0.4}, "best": False},
+    ]
+    tasks = {"mood": "macro_f1", "vad": "ccc"}
+    left, right = plots_run.learning_by_task(rows, "mean", tasks).axes
+    assert [line.get_xydata().tolist() for line in left.lines] == [[[20, 2.0]], [[10, 1.0], [20, 0.5]]]
+    assert texts(left) == {"mood", "vad"}
+    drawn = [line.get_xydata().tolist() for line in right.lines if len(line.get_xydata()) > 1]
+    assert drawn == [[[20, 0.5], [40, 0.4]], [[20, 0.3], [40, 0.2]], [[20, 0.4], [40, 0.3]]]
+    assert texts(right) == {"mood macro_f1", "vad ccc", "mean, best 0.400"}
+    colour = {text.get_text().split()[0]: to_hex(text.get_color()) for text in right.texts}
+    assert {text.get_text(): to_hex(text.get_color()) for text in left.texts}.items() <= colour.items()
+    _, right = plots_run.learning_by_task(rows, "vad.ccc", tasks).axes
+    assert texts(right) == {"mood macro_f1", "vad ccc, best 0.300"}
+
+
+@pytest.mark.parametrize("n", [120, 900])
+def test_estimates_stand_against_the_truth_on_equal_axes(n, numbers):
+    p = numbers(n=n)
+    panels = plots_numbers.estimated(p).axes
+    for panel, row, gold, decided in zip(panels, per_number(p), p.gold.T, p.decided.T, strict=True):
+        assert panel.get_title(loc="left") == row.label
+        assert texts(panel) == {f"r {row.pearson:.3f}\nCCC {row.ccc:.3f}\nmean error {row.mae:.3f}"}
+        assert panel.get_xlim() == panel.get_ylim()
+        low, high = panel.get_xlim()
+        assert low < min(gold.min(), decided.min())
+        assert high > max(gold.max(), decided.max())
+        if n == 120:
+            assert panel.lines[0].get_xydata() == pytest.approx(np.column_stack([gold, decided]))
+        else:
+            assert len(panel.lines) == 1
+            assert len(panel.collections[0].get_array()) > 50
+
+
+def test_numbers_without_spread_and_numbers_for_more_than_one_line_are_drawn(numbers, tmp_path):
+    p = numbers()
+    still = dataclasses.replace(p, gold=np.full_like(p.gold, 2.0), decided=np.full_like(p.gold, 2.0))
+    plots.save(plots_numbers.estimated(still), tmp_path / "still.png")
+    five = dataclasses.replace(
+        p, labels=tuple("abcde"), gold=np.tile(p.gold[:, :1], 5), decided=np.tile(p.decided[:, :1], 5)
+    )
+    assert [panel.get_visible() for panel in plots_numbers.estimated(five).axes] == [True] * 5 + [False]
+
+
+def test_a_label_with_few_rows_bears_a_dagger(single):
+    p = single(n=200)
+    axes = plots.label_f1({"model": dataclasses.replace(p, gold=np.minimum(p.gold, 1))}).axes[0]
+    names = {label.get_text() for label in axes.get_yticklabels()}
+    assert {"anger (0)†", "fear (0)†"} < names
+    assert sum("†" in name for name in names) == 2
 
 
 def test_long_curves_are_smoothed_over_the_raw_one():
@@ -124,16 +181,19 @@ def test_a_saved_figure_has_two_pixels_a_point_of_the_screen(single, tmp_path):
     assert path.read_bytes() == first
 
 
-def test_odd_names_are_drawn_as_they_are(single, tmp_path):
+def test_odd_names_are_drawn_as_they_are(single, numbers, tmp_path):
     p = dataclasses.replace(single(), labels=("$x_1$", "喜び", "🫠", "a\\b_c$"))
     for name, figure in (
         ("confusion", plots.confusion_matrix(p)),
         ("labels", plots.label_f1({"$m$": p, "$b^$": p})),
         ("risk", plots.risk_coverage_curves([plots.Curve("$", p.confidence, p.correct)], 0.1)),
         ("learning", plots_run.learning_curves(HISTORY, "$a.macro_f1$")),
+        ("tasks", plots_run.learning_by_task(HISTORY, "$m^", {"$a$": "b_", "喜$": "c"})),
+        ("gains", plots_run.gains([plots_run.Gain("$a$", "b over $x^", Difference(0.1, 0, 0.2, 0.5))])),
+        ("numbers", plots_numbers.estimated(dataclasses.replace(numbers(), labels=("$a^$", "b", "🫠")))),
     ):
         plots.save(figure, tmp_path / f"{name}.png")
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def test_nothing_of_pyplot_is_touched():

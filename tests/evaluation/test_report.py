@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from overtone.breakdown import per_label, per_number, rare
 from overtone.data.leakage import Leak
 from overtone.data.split import DataReport
 from overtone.errors import RunError
@@ -21,6 +22,7 @@ from overtone.evaluation.findings import (
     best_baseline,
     verdict,
 )
+from overtone.evaluation.markdown import escape
 from overtone.evaluation.plots import Curve
 from overtone.evaluation.report import markdown, pictures, write
 
@@ -106,21 +108,30 @@ def test_a_report_without_a_baseline_is_refused(single, tmp_path):
         markdown(report(single, evidence=unequal))
 
 
-def test_every_section_stands_in_the_report(make):
-    text = markdown(report(make))
-    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert titles == [
+OWN = {
+    "single_label": ["By label", "Learning, confusion and confidence", "Flips against tfidf"],
+    "multi_label": ["By label", "Learning and confidence", "Flips against tfidf"],
+    "estimates": ["By number", "Learning and errors", "Rows farthest off"],
+}
+
+
+def titles(text, depth=2):
+    return [line[depth + 1 :] for line in text.splitlines() if line.startswith("#" * depth + " ")]
+
+
+def test_every_section_stands_in_the_report(anything):
+    text = markdown(report(anything))
+    assert titles(text) == [
         "Against the baselines",
         "By source",
-        "By label",
-        "Learning, confusion and confidence",
-        "Flips against tfidf",
+        *OWN[anything.__name__],
         "Data and leakage",
         "Cost",
         "Licence",
         "Make it again",
     ]
-    assert ("plots/confusion.png" in text) == (make.__name__ == "single_label")
+    assert ("plots/confusion.png" in text) == (anything.__name__ == "single_label")
+    assert ("McNemar" in text) == (anything.__name__ != "estimates")
 
 
 def test_the_comparison_has_intervals_gains_and_tests(single):
@@ -198,7 +209,8 @@ def test_the_intervals_by_source_have_the_recipes_resamples(single, monkeypatch)
 
     monkeypatch.setattr("overtone.evaluation.chapter.interval", counted)
     markdown(report(single, evidence=evidence(single, resamples=100)))
-    assert asked == [100, 100]
+    assert asked[:2] == [100, 100]
+    assert set(asked) == {100}
 
 
 def test_beside_a_cascade_the_model_is_called_the_primary_alone(single):
@@ -248,8 +260,141 @@ def test_a_run_without_history_has_no_curves(single):
     assert "| 0.5 s |" in markdown(found)
 
 
-def test_a_written_report_is_whole(make, tmp_path):
-    path = write(report(make), tmp_path)
+def test_labels_with_few_rows_are_marked_and_left_out_of_a_second_mean(single):
+    found = report(single)
+    p = found.tasks[0].model.predictions
+    few = rare(p)
+    assert few
+    assert len(few) < len(p.labels)
+    text = section(markdown(found), "By label")
+    for row in per_label(p):
+        assert f"| {row.label}{' †' if row.label in few else ''} | {row.support} |" in text
+    rest = [row.f1 for row in per_label(p) if row.label not in few]
+    table = text.split("† Fewer than 30 test rows")[1]
+    assert f"the {len(rest)} without †" in table
+    ours = next(line for line in table.splitlines() if line.startswith("| emotion"))
+    assert f"{np.mean(rest):.3f} (" in ours.split("|")[3]
+    assert f"{np.mean([row.f1 for row in per_label(p)]):.3f} (" in ours.split("|")[2]
+
+
+def test_labels_with_rows_enough_are_not_marked(single):
+    def larger(seed, skill):
+        return single(seed, n=400, skill=skill)
+
+    assert "†" not in markdown(report(larger))
+
+
+def test_numbers_have_their_own_figures_errors_and_farthest_rows(numbers):
+    found = report(numbers, evidence=evidence(numbers, texts={f"r{i}": f"text {i}" for i in range(120)}))
+    text, p = markdown(found), found.tasks[0].model.predictions
+    assert "difference of +0." in text.splitlines()[2]
+    assert "; bootstrap p = 0.0" in text.splitlines()[2]
+    own = section(text, "By number")
+    rival = found.tasks[0].baselines[1].predictions
+    for ours, theirs in zip(per_number(p), per_number(rival), strict=True):
+        row = next(line for line in own.splitlines() if line.startswith(f"| {ours.label}"))
+        assert f"| {ours.pearson:.3f} (" in row
+        assert f"| {ours.ccc:.3f} (" in row
+        assert row.endswith(f"| {ours.mae:.3f} | {theirs.pearson:.3f} | {theirs.ccc:.3f} |")
+    assert "plots/numbers.png" in own
+    error = p.decided[:, 0] - p.gold[:, 0]
+    errors = section(text, "Learning and errors")
+    assert f"| valence | {error.mean():+.3f} | {np.median(np.abs(error)):.3f} |" in errors
+    assert f"| {p.decided[:, 0].std() / p.gold[:, 0].std():.0%} |" in errors
+    distance = np.sqrt((((p.decided - p.gold) / p.gold.std(axis=0)) ** 2).mean(axis=1))
+    far = section(text, "Rows farthest off")
+    rows = [line for line in far.splitlines() if line.startswith("| r") and not line.startswith("| row")]
+    assert [line.split(" | ")[0] for line in rows] == [f"| r{i}" for i in np.argsort(-distance)[:10]]
+    worst = int(distance.argmax())
+    assert f"| text {worst} |" in rows[0]
+    assert f"| {', '.join(f'{x:.2f}' for x in p.gold[worst])} |" in rows[0]
+    comparison = section(text, "Against the baselines")
+    assert "| system | pearson | model's gain | p | ccc | mae |" in comparison
+    assert "right alone" not in comparison.lower()
+
+
+@pytest.fixture
+def several(single, multi, numbers):
+    """A report of three tasks; the model is worse in the third, whose metric is better when lower."""
+    tasks = [
+        evidence(multi, task="mood", metric="macro_f1"),
+        evidence(numbers, task="vad"),
+        evidence(single, 0.2, task="safety|x", metric="log_loss"),
+    ]
+    history = [
+        {"step": 10, "loss": 2.0, "losses": {"mood": 0.5, "vad": 1.0}},
+        {"step": 20, "loss": 1.0, "losses": {"vad": 0.5, "safety|x": 0.7}},
+        {"step": 20, "validation": {"loss": 1.8, "mean": 0.4, "vad.pearson": 0.5}, "best": True},
+    ]
+    return report(single, tasks=tasks, training=Training(history, "mean", 75.2, 88.3, 1000, 10, 2**30))
+
+
+def test_a_report_of_several_tasks_opens_with_a_verdict_for_each(several):
+    text = markdown(several)
+    first = [line for line in text.splitlines() if line.startswith("- **")]
+    assert [line.split("**")[1] for line in first] == ["mood", "vad", r"safety\|x"]
+    assert "emotion is better than its best baseline, tfidf: " in first[0]
+    assert "emotion is worse than its best baseline, tfidf: " in first[2]
+    assert titles(text) == [
+        "All tasks",
+        "Learning",
+        "mood",
+        "vad",
+        r"safety\|x",
+        "Cost",
+        "Licence",
+        "Make it again",
+    ]
+    assert titles(text, 3)[:6] == [
+        "Against the baselines",
+        "By source",
+        "By label",
+        "Confidence",
+        "Flips against tfidf",
+        "Data and leakage",
+    ]
+    assert "Every metric" in titles(text, 4)
+
+
+def test_several_tasks_stand_side_by_side(several):
+    rows = section(markdown(several), "All tasks").splitlines()
+    for each in several.tasks:
+        row = next(line for line in rows if f"| **{escape(each.task)}** |" in line)
+        mine, best = each.standings[0].figures[each.metric], each.standings[2]
+        assert f"{mine.value:.3f} ({mine.low:.3f}–{mine.high:.3f})" in row
+        assert f"| {best.figures[each.metric].value:.3f}, tfidf |" in row
+        assert f"{best.gain.value:+.3f} ({best.gain.low:+.3f} to {best.gain.high:+.3f})" in row
+    assert any("| log_loss ↓ |" in line for line in rows)
+
+
+def test_the_pictures_of_several_tasks_bear_their_names(several):
+    assert set(pictures(several)) == {
+        "learning",
+        "gains",
+        "mood-labels",
+        "mood-reliability",
+        "vad-numbers",
+        *(f"safety|x-{name}" for name in ("labels", "confusion", "reliability")),
+    }
+
+
+def test_a_gain_in_a_metric_that_is_better_when_lower_points_the_same_way(several):
+    axes = pictures(several)["gains"].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["safety|x", "vad", "mood"]
+    values = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    best = [each.standings[2].gain.value for each in several.tasks]
+    assert values == pytest.approx([-best[2], best[1], best[0]])
+    assert values[0] < 0 < min(values[1:])
+
+
+def test_a_metric_of_one_number_can_be_what_a_report_is_about(numbers):
+    text = markdown(report(numbers, evidence=evidence(numbers, metric="valence.pearson")))
+    assert " valence.pearson on 120 test rows" in text
+    assert "The valence.pearson on each data set's test rows" in section(text, "By source")
+
+
+def test_a_written_report_is_whole(anything, tmp_path):
+    path = write(report(anything), tmp_path)
     made = path.read_text()
     pngs = {found.stem for found in (tmp_path / "plots").iterdir()}
     text = (tmp_path / "report.md").read_text()
@@ -258,3 +403,13 @@ def test_a_written_report_is_whole(make, tmp_path):
     assert made.count("data:image/png;base64,") == len(pngs) == text.count(".png)")
     assert made.count('alt=""') == 0
     assert "http" not in made.replace("http-equiv", "")
+
+
+def test_a_written_report_of_several_tasks_is_whole(several, tmp_path):
+    named = dataclasses.replace(several.tasks[2], task="safety")
+    made = write(dataclasses.replace(several, tasks=[*several.tasks[:2], named]), tmp_path).read_text()
+    pngs = {found.stem for found in (tmp_path / "plots").iterdir()}
+    text = (tmp_path / "report.md").read_text()
+    assert all(f"(plots/{name}.png)" in text for name in pngs)
+    assert made.count("data:image/png;base64,") == len(pngs) == text.count(".png)") == 8
+    assert made.count("<li>") == 3

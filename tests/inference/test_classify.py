@@ -8,16 +8,23 @@ import torch
 from scipy.special import expit, softmax
 
 from overtone.inference import classify
-from overtone.inference.classify import CLOSE, Classifier
+from overtone.inference.classify import CLOSE, Classifier, Reader
 from overtone.models import store
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig
 from overtone.models.model import sweep
+from overtone.training.tasks import Reading
 from toys import LABELS, build_model, sentences
 
 KINDS = ["bert", "roberta", "distilbert"]
 THRESHOLDS = np.array([0.3, 0.5, 0.62])
+
+
+def of(model, thresholds=None):
+    """A model with one head as a classifier."""
+    kind = "classification" if thresholds is None else "multilabel"
+    return Classifier(Reader(model, {"emotion": Reading(kind, LABELS, thresholds)}))
 
 
 def texts(n, seed=0):
@@ -31,17 +38,19 @@ def model(encoder_folder, request):
 
 @pytest.fixture(scope="module")
 def classifier(tiny):
-    return Classifier(build_model(tiny).eval(), "emotion", LABELS)
+    return of(build_model(tiny).eval())
 
 
 def in_fp32(classifier, rows):
-    encoded = classify.encode(classifier.model.body.tokenizer, rows, classifier.model.body.max_length)
-    return sweep(classifier.model, encoded, classifier.model.device)["emotion"].double().numpy()
+    encoded = classify.encode(
+        classifier.reader.model.body.tokenizer, rows, classifier.reader.model.body.max_length
+    )
+    return sweep(classifier.reader.model, encoded, classifier.reader.model.device)["emotion"].double().numpy()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_are_those_of_fp32(model, seed):
-    classifier = Classifier(model, "emotion", LABELS)
+    classifier = of(model)
     rows = texts(700, seed)
     found, expected = classifier.logits(rows), in_fp32(classifier, rows)
     assert not np.array_equal(found, expected)  # most of it was read in bf16
@@ -53,24 +62,23 @@ def test_labels_are_those_of_fp32(model, seed):
 
 
 def test_decisions_about_several_labels_are_those_of_fp32(model):
-    classifier = Classifier(model, "emotion", LABELS, THRESHOLDS)
+    classifier = of(model, THRESHOLDS)
     rows = texts(700)
     found, expected = classifier.probabilities(rows), expit(in_fp32(classifier, rows))
-    assert classifier.multilabel
     assert np.mean((found >= THRESHOLDS) == (expected >= THRESHOLDS)) >= 0.999
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_thresholds_at_the_ends(classifier, threshold):
     """A label that is always or never given is never close."""
-    certain = Classifier(classifier.model, "emotion", LABELS, np.full(3, threshold))
+    certain = of(classifier.reader.model, np.full(3, threshold))
     assert np.isfinite(certain.logits(texts(5))).all()
 
 
 def test_probabilities(classifier):
     rows = texts(20)
     assert classifier.probabilities(rows) == pytest.approx(softmax(classifier.logits(rows), axis=1))
-    several = Classifier(classifier.model, "emotion", LABELS, THRESHOLDS)
+    several = of(classifier.reader.model, THRESHOLDS)
     assert several.probabilities(rows) == pytest.approx(expit(several.logits(rows)))
 
 
@@ -106,13 +114,14 @@ def test_the_order_changes_nothing(classifier):
 
 def test_one_label_has_no_tie(tiny):
     model = store.build(EncoderConfig(weights=str(tiny)), None, {"emotion": (HeadConfig(), 1)}).eval()
-    assert Classifier(model, "emotion", ["joy"]).logits(["happy"]).shape == (1, 1)
+    reader = Reader(model, {"emotion": Reading("classification", ("joy",))})
+    assert Classifier(reader).logits(["happy"]).shape == (1, 1)
 
 
 def test_embeddings_are_means_of_states(classifier):
     rows = texts(9)
     found = classifier.embed(rows)
-    model = classifier.model
+    model = classifier.reader.model
     expected = []
     for row in rows:
         with torch.no_grad():
@@ -124,7 +133,7 @@ def test_embeddings_are_means_of_states(classifier):
 
 def test_a_frozen_encoder_for_embeddings(tiny, monkeypatch):
     rows = texts(6)
-    plain = Classifier(build_model(tiny).eval(), "emotion", LABELS).embed(rows)
+    plain = of(build_model(tiny).eval()).embed(rows)
     body = classify.FrozenEncoder(EncoderConfig(weights=str(tiny)))
     assert body(rows) == pytest.approx(plain, abs=1e-6)
     assert not any(p.requires_grad for p in body.model.parameters())
@@ -150,8 +159,71 @@ def test_a_run_s_model_is_loaded(tiny, tmp_path):
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     store.save(model, tmp_path, config)
-    loaded = classify.load(tmp_path, config, ("emotion", head), LABELS)
+    readings = {"emotion": Reading("classification", LABELS)}
+    loaded = Classifier(classify.load(tmp_path, config, {"emotion": head}, readings))
     assert loaded.labels == LABELS
-    assert not loaded.multilabel
-    expected = in_fp32(Classifier(model.eval(), "emotion", LABELS), texts(30))
+    expected = in_fp32(of(model.eval()), texts(30))
     assert np.abs(loaded.logits(texts(30)) - expected).max() < CLOSE
+
+
+HEADS = {
+    "emotion": Reading("classification", LABELS),
+    "mood": Reading("multilabel", ("up", "down"), np.array([0.4, 0.6])),
+    "warmth": Reading("regression", ("warmth",), mean=np.array([3.0]), scale=np.array([0.5]), context=True),
+}
+"""Three heads over one body; the last was trained with what was said before."""
+
+
+@pytest.fixture(scope="module")
+def reader(tiny):
+    sizes = {name: (HeadConfig(hidden=(), dropout=0.0), len(each.labels)) for name, each in HEADS.items()}
+    torch.manual_seed(0)
+    return Reader(store.build(EncoderConfig(weights=str(tiny)), None, sizes).eval(), HEADS)
+
+
+def by_hand(reader, row, before=None):
+    """Every head's outputs for one text, in fp32."""
+    body = reader.model.body
+    inputs = body.tokenizer(row) if before is None else body.tokenizer(before, row)
+    ids = torch.tensor([inputs["input_ids"]])
+    with torch.no_grad():
+        return {name: made[0].numpy() for name, made in reader.model(ids, torch.ones_like(ids)).items()}
+
+
+def test_all_heads_answer_in_their_own_way(reader):
+    rows = texts(12)
+    found = reader.values(rows)
+    for i, row in enumerate(rows):
+        expected = by_hand(reader, row)
+        assert found["emotion"][i] == pytest.approx(softmax(expected["emotion"]), abs=0.03)
+        assert found["mood"][i] == pytest.approx(expit(expected["mood"]), abs=0.03)
+        assert found["warmth"][i] == pytest.approx(expected["warmth"] * 0.5 + 3.0, abs=0.03)
+
+
+def test_only_the_heads_that_were_trained_with_it_read_what_was_said_before(reader):
+    rows, before = texts(8), [*texts(4, seed=5), *[None] * 4]
+    found, alone = reader.outputs(rows, before), reader.outputs(rows)
+    for i, row in enumerate(rows):
+        expected = by_hand(reader, row, before[i])["warmth"]
+        assert found["warmth"][i] == pytest.approx(expected, abs=0.05)
+    assert np.abs(found["warmth"][:4] - alone["warmth"][:4]).max() > 0.1
+    for name in ("emotion", "mood"):
+        assert np.array_equal(found[name], alone[name])
+
+
+def test_heads_can_be_asked_for_alone(reader):
+    rows = texts(6)
+    assert reader.outputs(rows, tasks=["mood"]).keys() == {"mood"}
+    assert reader.outputs([], tasks=["mood"])["mood"].shape == (0, 2)
+    assert reader.values([]).keys() == HEADS.keys()
+
+
+def test_a_form_answers_by_itself(reader):
+    class Marked:
+        name = "marked"
+
+        def __call__(self, encoded):
+            return {name: torch.full((len(encoded), len(each.labels)), 2.0) for name, each in HEADS.items()}
+
+    marked = Reader(reader.model, HEADS, Marked())
+    assert marked.values(["a", "b"])["warmth"].tolist() == [[4.0], [4.0]]

@@ -13,6 +13,7 @@ from overtone.data.batches import plan
 from overtone.errors import MissingExtraError, TrainingError, UsageError
 from overtone.models.adapters import LoraConfig
 from overtone.training.losses import CrossEntropyConfig
+from overtone.training.stopping import EarlyStopping
 from overtone.training.tasks import Task
 from toys import (
     Judge,
@@ -130,6 +131,8 @@ def test_the_same_seed_is_the_same_fit(tiny, tmp_path):
 class NotANumber:
     """Cross-entropy that is not a number from some step on."""
 
+    whole_step = False
+
     def __init__(self, after, value=math.nan):
         self.calls, self.after, self.value = 0, after, value
 
@@ -212,7 +215,30 @@ def test_lower_is_better_where_it_is(tiny, tmp_path):
     assert (fit.best, fit.best_step, fit.stopped_early) == (0.4, 10, True)
 
 
-@pytest.mark.parametrize("name", ["emotion.macrof1", "emotoin.macro_f1", "macro_f1", "emotion.loss"])
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [
+        ("mean", 1),
+        ("loss", -1),
+        ("emotion.macro_f1", 1),
+        ("emotion.joy.brier", -1),  # of one label, or of one number of several
+        ("emotion.valence.accuracy", 1),
+    ],
+)
+def test_which_way_a_figure_is_better(name, sign):
+    task = Task("emotion", "classification", NotANumber(0), 1.0)
+    assert EarlyStopping(metric=name).direction([task]) == sign
+
+
+def test_the_mean_over_tasks_is_what_counts_by_default(tiny, tmp_path):
+    config = settings(epochs=3, early_stopping={})
+    fit, _, _ = fitted(tiny, tmp_path, config, validate=scripted([0.1, 0.3, 0.2], "mean"))
+    assert (fit.best, fit.best_step) == (0.3, 10)
+
+
+@pytest.mark.parametrize(
+    "name", ["emotion.macrof1", "emotoin.macro_f1", "macro_f1", "emotion.loss", "emotion.mean", "emotion"]
+)
 def test_a_misspelt_metric_is_found_before_training(tiny, tmp_path, name):
     loop = build_loop(build_model(tiny), tmp_path, settings(early_stopping={"metric": name}))
     with pytest.raises(UsageError, match=f"names '{name}'") as caught:

@@ -44,7 +44,8 @@ def catalogue() -> dict[str, Source]:
 def locate(card: Card) -> Path:
     """The first folder that has all files of the data set, each plain or gzipped.
 
-    Looked in: for what the package ships, the package; else ``$OVERTONE_DATA/<name>``, then the cache.
+    Looked in: for what the package ships, the package; else ``$OVERTONE_DATA/<folder>``, then the cache; the
+    folder has the data set's name, unless its card says else.
 
     Raises:
         DataError: no folder has them all.
@@ -58,7 +59,7 @@ def locate(card: Card) -> Path:
         f"the data set '{card.name}' is not here: {looked}",
         hint="install overtone again"
         if card.shipped
-        else f"{get}, or set OVERTONE_DATA to the folder that holds {card.name}/",
+        else f"{get}, or set OVERTONE_DATA to the folder that holds {card.folder or card.name}/",
     )
 
 
@@ -118,14 +119,14 @@ def fingerprint(card: Card) -> dict[str, Any]:
 
 
 def _cached(card: Card) -> Path:
-    return cache_folder("data") / card.name
+    return cache_folder("data") / (card.folder or card.name)
 
 
 def _folders(card: Card) -> list[Path]:
     if card.shipped:
         return [SHIPPED]
     own = os.environ.get("OVERTONE_DATA")
-    return ([Path(own) / card.name] if own else []) + [_cached(card)]
+    return ([Path(own) / (card.folder or card.name)] if own else []) + [_cached(card)]
 
 
 def _at_hand(card: Card) -> Path | None:

@@ -40,7 +40,7 @@ class Card:
     """What is known about a data set before it is opened.
 
     Args:
-        name: the folder under ``OVERTONE_DATA`` and the ``kind`` in a recipe.
+        name: the ``kind`` in a recipe.
         title: one line.
         licence: SPDX id where one exists, else the source's words.
         commercial: whether the licence allows commercial use; None where that is not known.
@@ -51,6 +51,7 @@ class Card:
         sizes: split → number of rows, as published.
         notes: traps worth knowing before use.
         shipped: whether the files are a part of this package.
+        folder: under ``OVERTONE_DATA`` and in the cache, where it has not the name of the data set.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Card:
     sizes: Mapping[str, int] = field(default_factory=dict)
     notes: str = ""
     shipped: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from overtone.data.sources.goemotions import GoEmotionsSource
 from overtone.data.sources.hate_offensive import HateOffensiveSource
 from overtone.data.sources.overtone_emotions import ShippedSource
 from overtone.data.sources.politeness import PolitenessSource
+from overtone.data.sources.reccon import RecconSource
 from overtone.data.sources.sarcasm_headlines import SarcasmHeadlinesSource
 from overtone.data.sources.table import TableSource
 from overtone.errors import DataError, did_you_mean
@@ -38,6 +39,7 @@ SourceConfig = Annotated[
     | GoEmotionsSource
     | HateOffensiveSource
     | PolitenessSource
+    | RecconSource
     | SarcasmHeadlinesSource
     | ShippedSource
     | TableSource,
@@ -61,6 +63,10 @@ class DataConfig(Config):
         min_length=1, description="The names of the classes, or of the numbers, in their order."
     )
     split: SplitConfig = Field(description="How the rows are divided.")
+    unlabelled: tuple[SourceConfig, ...] = Field(
+        (),
+        description="Data sets whose rows the task's teacher labels, all of them; they are only trained on.",
+    )
     train_rows: int | None = Field(None, ge=1, description="Training rows at most, drawn by the seed.")
     validation_rows: int | None = Field(None, ge=1, description="Validation rows at most, likewise.")
 
@@ -86,6 +92,8 @@ class DataReport:
         dropped: split → number of rows dropped for a leak.
         licence: the most restrictive licence of the sources.
         commercial: whether all of them allow commercial use; None where that is not known.
+        unlabelled: number of rows for the teacher alone.
+        unlabelled_leaks: rows that would have been among those, but have a twin in validation or test.
     """
 
     rows: Mapping[SplitName, int]
@@ -95,10 +103,16 @@ class DataReport:
     dropped: Mapping[SplitName, int]
     licence: str
     commercial: bool | None
+    unlabelled: int = 0
+    unlabelled_leaks: tuple[Leak, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {**asdict(self), "leaks": [asdict(leak) for leak in self.leaks]}
+        return {
+            **asdict(self),
+            "leaks": [asdict(leak) for leak in self.leaks],
+            "unlabelled_leaks": [asdict(leak) for leak in self.unlabelled_leaks],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +124,21 @@ class Prepared:
         reports: task → what was done to get them.
         cards: one a data set, in the recipe's order.
         fingerprints: data set → what a manifest keeps of it.
+        unlabelled: task → rows without targets, for its teacher; none of them is among its training rows.
     """
 
     splits: Mapping[str, Splits]
     reports: Mapping[str, DataReport]
     cards: tuple[Card, ...]
     fingerprints: Mapping[str, Mapping[str, Any]]
+    unlabelled: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
 
 def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) -> Prepared:
     """Read, select, divide and check; the same for the same files, configs and seed.
 
-    Leaks are looked for across tasks: what one is tested on, no other may train the shared body with.
+    Leaks are looked for across tasks: what one is tested on, no other may train the shared body with. Rows
+    for a teacher that leak are dropped even where leaks are only to be reported.
 
     Raises:
         DataError: files missing or wrong, an unknown label, two rows of one id, one class only, fewer than
@@ -130,22 +147,30 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
     cards: dict[str, dict[str, Card]] = {}
     divided: dict[str, Splits] = {}
     left_out: dict[str, Counter[str]] = {}
+    wanting: dict[str, tuple[Record, ...]] = {}
     for name, config in tasks.items():
         rows, cards[name], gone = _read(config)
         _check_rows(rows, config)
         splits, more = config.split.divide(rows, config.target, seed)
         divided[name], fewer = _limited(splits, config, seed)
         left_out[name] = gone + more + fewer
-    checked, leaks = check(_together(divided.values()), leakage)
+        wanting[name], others = _read_unlabelled(config, {row.id for row in divided[name].train})
+        cards[name] |= others
+    parts = [*divided.values(), *(Splits(rows, (), ()) for rows in wanting.values())]
+    _check_names(row for part in parts for split in SPLITS for row in part[split])
+    checked, leaks = check(_together(parts), leakage)
     kept = {split: {row.id for row in checked[split]} for split in SPLITS}
     clean = {
         name: Splits(*(tuple(row for row in splits[split] if row.id in kept[split]) for split in SPLITS))
         for name, splits in divided.items()
     }
+    leaking = {leak.row for leak in leaks if leak.split == "train"}
+    unlabelled = {name: tuple(row for row in rows if row.id not in leaking) for name, rows in wanting.items()}
     reports = {}
     for name, config in tasks.items():
         _check_splits(clean[name], config)
         own_ids = {split: {row.id for row in divided[name][split]} for split in SPLITS}
+        wanting_ids = {row.id for row in wanting[name]}
         licence, commercial = most_restrictive(list(cards[name].values()))
         reports[name] = DataReport(
             rows={split: len(clean[name][split]) for split in SPLITS},
@@ -155,10 +180,18 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
             dropped={split: len(divided[name][split]) - len(clean[name][split]) for split in SPLITS},
             licence=licence,
             commercial=commercial,
+            unlabelled=len(unlabelled[name]),
+            unlabelled_leaks=tuple(
+                leak for leak in leaks if leak.split == "train" and leak.row in wanting_ids
+            ),
         )
     every = {name: card for own in cards.values() for name, card in own.items()}
     return Prepared(
-        clean, reports, tuple(every.values()), {name: fingerprint(card) for name, card in every.items()}
+        clean,
+        reports,
+        tuple(every.values()),
+        {name: fingerprint(card) for name, card in every.items()},
+        unlabelled,
     )
 
 
@@ -177,6 +210,18 @@ def _read(config: DataConfig) -> tuple[list[Record], dict[str, Card], Counter[st
         left_out[f"{source.card.name}: label not among the task's"] += len(found) - len(kept)
         rows += kept
     return rows, cards, left_out
+
+
+def _read_unlabelled(config: DataConfig, labelled: set[str]) -> tuple[tuple[Record, ...], dict[str, Card]]:
+    """The rows for a task's teacher, without targets, but for those with these ids; and their cards."""
+    rows: dict[str, Record] = {}
+    cards: dict[str, Card] = {}
+    for choice in config.unlabelled:
+        source, folder = _opened(choice, None)
+        cards[source.card.name] = source.card
+        found = (replace(row, targets={}, split=None) for row in source.records(folder))
+        rows |= {row.id: row for row in found if row.id not in labelled}
+    return tuple(sorted(rows.values(), key=lambda row: row.id)), cards
 
 
 def _limited(splits: Splits, config: DataConfig, seed: int) -> tuple[Splits, Counter[str]]:
@@ -222,8 +267,13 @@ def allowed(parts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-def _opened(choice: SourceConfig, target: str) -> tuple[Source, Path]:
-    """The source and the folder of its files, which are what its card says."""
+def _opened(choice: SourceConfig, target: str | None) -> tuple[Source, Path]:
+    """The source and the folder of its files, which are what its card says.
+
+    Args:
+        choice: which one.
+        target: the name under which a user's own table has its labels; None: it needs none.
+    """
     if isinstance(choice, TableSource):
         return choice.build(target), choice.path.parent
     source = choice.build()
@@ -274,6 +324,18 @@ def _check_rows(rows: Sequence[Record], config: DataConfig) -> None:
             f"'{rare[0]}' has {found[rare[0]]} rows, and a label needs at least 2",
             hint=f"add rows, or take {', '.join(map(repr, rare))} out of `labels` in the recipe",
         )
+
+
+def _check_names(rows: Iterable[Record]) -> None:
+    """Refuse one id for two texts: tasks tell by the id which rows they share."""
+    known: dict[str, Record] = {}
+    for row in rows:
+        other = known.setdefault(row.id, row)
+        if (other.text, other.context) != (row.text, row.context):
+            raise DataError(
+                f"two rows have the id '{row.id}', and not the same text and context",
+                hint="give two files different names, and a data set the same `context` in all tasks",
+            )
 
 
 def _check_splits(splits: Splits, config: DataConfig) -> None:

@@ -22,7 +22,10 @@ body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; color: var(
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-h1 + p { font-size: 1.12rem; }
+h4 { font-size: .95rem; color: var(--faint); margin: 1.25rem 0 .5rem; }
+h1 + p, h1 + ul { font-size: 1.12rem; }
+ul { max-width: 46rem; margin: .6rem 0; padding-left: 1.25rem; }
+li { margin: .35rem 0; }
 p { max-width: 46rem; margin: .6rem 0; }
 .table { overflow-x: auto; margin: .75rem 0 1.25rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }

@@ -54,7 +54,7 @@ class DropoutPasses:
 
     def __call__(self, encoded: Encoded) -> dict[str, Tensor]:
         """Task → outputs (N, L) that a ``Reading`` reads as the mean over the passes."""
-        states = StateCache(self.model)(encoded, bf16=True)
+        texts = StateCache(self.model)(encoded, bf16=True) or encoded
         self.model.train()
 
         def run(inputs: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ class DropoutPasses:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             for _ in range(self.passes):
-                for name, outputs in sweep(run, encoded, self.model.device, states).items():
+                for name, outputs in sweep(run, texts, self.model.device).items():
                     said = _said(outputs.double(), self.readings[name])
                     sums[name] = sums[name] + said if name in sums else said
         return {name: _unsaid(total / self.passes, self.readings[name]) for name, total in sums.items()}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from overtone.data.batches import Encoded, by_length
+from overtone.data.batches import by_length
 from overtone.models.encoder import Encoder
 from overtone.models.heads import Head
-from overtone.models.states import FrozenStates, Rows
+from overtone.models.states import Rows
 
 
 class Model(nn.Module):
@@ -46,23 +46,18 @@ class Model(nn.Module):
 
 @torch.inference_mode()
 def sweep(
-    run: Callable[[Tensor, Tensor], dict[str, Tensor]],
-    encoded: Encoded,
-    device: torch.device,
-    states: FrozenStates | None = None,
+    run: Callable[[Tensor, Tensor], dict[str, Tensor]], texts: Rows, device: torch.device
 ) -> dict[str, Tensor]:
     """Run a function over every row in batches of even length; outputs come back in row order, fp32, on CPU.
 
     Args:
         run: ids (B, T), or states (B, T, D), and mask (B, T) → named tensors (B, …).
-        encoded: N tokenised texts.
+        texts: N of them, as ids or as the states that the body's frozen part made of them.
         device: where ``run`` wants its inputs.
-        states: what the body's frozen part made of these texts, read in place of their ids.
 
     Returns:
         Name → tensor (N, …).
     """
-    texts: Rows = encoded if states is None else states
     pieces: dict[str, list[Tensor]] = {}
     order: list[int] = []
     for rows in by_length(texts.lengths):

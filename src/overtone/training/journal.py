@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +19,26 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0
 """Seconds after which a person wants to see what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step came to.
+
+    Args:
+        losses: of each task that had rows in it.
+        weights: of every task in it.
+        norm: of the gradient, before clipping.
+    """
+
+    losses: Mapping[str, float]
+    weights: Mapping[str, float]
+    norm: float
+
+    @property
+    def loss(self) -> float:
+        """What was made smaller."""
+        return sum(self.weights[name] * loss for name, loss in self.losses.items())
 
 
 class Journal:
@@ -79,8 +100,19 @@ class Journal:
         """Move the bar."""
         self.bar.update(self.place, completed=step, total=total, description=text)
 
-    def step(self, row: Mapping[str, object]) -> None:
-        """Log one optimiser step: its number, and its figures by name."""
+    def step(
+        self, place: Mapping[str, object], step: Step, learning_rate: float, rows_per_second: float
+    ) -> None:
+        """Log one optimiser step; ``place`` holds its number and its epoch."""
+        row = {
+            **place,
+            "loss": step.loss,
+            "losses": dict(step.losses),
+            "weights": dict(step.weights),
+            "lr": learning_rate,
+            "gradient_norm": step.norm,
+            "rows_per_second": rows_per_second,
+        }
         self._log(row, "train", {name: row[name] for name in ("loss", "lr", "gradient_norm")})
 
     def validation(self, row: Mapping[str, object], figures: Mapping[str, float]) -> None:

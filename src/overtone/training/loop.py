@@ -24,7 +24,7 @@ from overtone.run import Run
 from overtone.training import checkpoint, freezing, optim, processes, weighting
 from overtone.training.cache import StateCache
 from overtone.training.freezing import FreezeConfig, NothingFrozen
-from overtone.training.journal import Journal
+from overtone.training.journal import Journal, Step
 from overtone.training.optim import CosineSchedule, OptimConfig, PlateauSchedule, ScheduleConfig
 from overtone.training.stopping import EarlyStopping, InterruptedFitError, stop_signals
 from overtone.training.tasks import Task
@@ -95,26 +95,6 @@ class Fit:
     final_loss: float
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one optimiser step came to.
-
-    Args:
-        losses: of each task that had rows in it.
-        weights: of every task in it.
-        norm: of the gradient, before clipping.
-    """
-
-    losses: Mapping[str, float]
-    weights: Mapping[str, float]
-    norm: float
-
-    @property
-    def loss(self) -> float:
-        """What was made smaller."""
-        return sum(self.weights[name] * loss for name, loss in self.losses.items())
-
-
 @dataclass
 class Loop:
     """One fit.
@@ -145,7 +125,7 @@ class Loop:
 
         Raises:
             TrainingError: nothing is trained, or the loss is not a finite number.
-            UsageError: a metric or a layer that the recipe names does not exist.
+            UsageError: a metric or a layer that the recipe names does not exist, or a loss cannot be divided.
             InterruptedFitError: stopped by a signal; resumable.
             RunError: a checkpoint is damaged or could not be written.
         """
@@ -155,6 +135,13 @@ class Loop:
         if not any(p.requires_grad for p in self.model.parameters()):
             raise TrainingError("no parameter is trained", hint="see train.freeze and adapter in the recipe")
         self.accelerator = processes.accelerator()
+        pieces = self.config.accumulation * self.accelerator.num_processes
+        whole = [task.name for task in self.tasks if task.loss.whole_step]
+        if whole and pieces > 1:
+            raise UsageError(
+                f"the loss of '{whole[0]}' is of a whole step, and a step comes in {pieces} pieces",
+                hint="set train.accumulation=1 and start one process, or choose another loss",
+            )
         torch.manual_seed(self.seed + self.accelerator.process_index)
         self.model.to(self.accelerator.device)
         self.optimizer = optim.build(self.model, self.config.optim)
@@ -342,18 +329,9 @@ class Loop:
         rate = done.rows / done.seconds
         self.journal.at(done.step, total, f"loss {step.loss:.3f} · {rate:.0f} rows/s")
         if done.step % self.config.log_every == 0:
-            self.journal.step(
-                {
-                    "step": done.step,
-                    "epoch": round(done.epoch + done.in_epoch * self.config.epochs / total, 4),
-                    "loss": step.loss,
-                    "losses": dict(step.losses),
-                    "weights": dict(step.weights),
-                    "lr": max(group["lr"] for group in self.optimizer.param_groups),
-                    "gradient_norm": step.norm,
-                    "rows_per_second": round(rate, 2),
-                }
-            )
+            epoch = round(done.epoch + done.in_epoch * self.config.epochs / total, 4)
+            rates = [group["lr"] for group in self.optimizer.param_groups]
+            self.journal.step({"step": done.step, "epoch": epoch}, step, max(rates), round(rate, 2))
 
     def _after_epoch(self) -> None:
         """Validate, keep the best, save."""

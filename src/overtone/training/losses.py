@@ -29,13 +29,14 @@ STEADY = 1e-6
 
 
 class Loss(Protocol):
-    """A summed loss and its normaliser.
+    """A summed loss and its normaliser."""
 
-    ``whole_step`` is True where the loss is not a sum over rows but belongs to the rows of a micro-batch
-    together, so that accumulation and several processes change what is minimised.
-    """
+    @property
+    def whole_step(self) -> bool:
+        """Whether it is no sum over rows but belongs to the rows of a micro-batch together.
 
-    whole_step: ClassVar[bool]
+        Accumulation and several processes then change what is minimised.
+        """
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The weighted sum over the rows of a batch: outputs (B, L), targets (B,) or (B, L) → ()."""

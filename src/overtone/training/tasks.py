@@ -17,6 +17,7 @@ from overtone.data.split import DataConfig
 from overtone.errors import DataError
 from overtone.models.heads import HeadConfig
 from overtone.scores import Estimates, Floats, Predictions
+from overtone.training.distil import TeacherConfig
 from overtone.training.losses import (
     MISSING,
     BinaryCrossEntropyConfig,
@@ -31,6 +32,9 @@ from overtone.training.losses import (
 Kind = Literal["classification", "multilabel", "regression"]
 """One label a text, any number of them, or numbers."""
 
+SMALLEST = 1e-12
+"""Probabilities are taken for this at least where their logarithm is."""
+
 
 class ClassificationConfig(Config):
     """One label a text."""
@@ -39,6 +43,7 @@ class ClassificationConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: ClassLoss = CrossEntropyConfig()
+    teacher: TeacherConfig | None = None
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("accuracy", description="what its verdict and the mean over tasks are about")
 
@@ -50,6 +55,7 @@ class MultilabelConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: LabelLoss = BinaryCrossEntropyConfig()
+    teacher: TeacherConfig | None = None
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("macro_f1", description="what its verdict and the mean over tasks are about")
 
@@ -61,6 +67,7 @@ class RegressionConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: NumberLoss = MeanSquaredErrorConfig()
+    teacher: TeacherConfig | None = None
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("pearson", description="what its verdict and the mean over tasks are about")
 
@@ -152,6 +159,15 @@ class Reading:
         tensor = torch.from_numpy(outputs)
         values: Floats = (tensor.sigmoid() if self.kind == "multilabel" else tensor.softmax(dim=-1)).numpy()
         return values
+
+    def outputs(self, values: Floats) -> Floats:
+        """Outputs (N, L) that are read as these probabilities or numbers; of classes, their logarithms."""
+        if self.mean is not None and self.scale is not None:
+            return (values - self.mean) / self.scale
+        likely = np.log(np.maximum(values, SMALLEST))
+        if self.kind == "multilabel":
+            return likely - np.log(np.maximum(1 - values, SMALLEST))
+        return likely
 
 
 def encode_targets(records: Sequence[Record], target: str, labels: Sequence[str], kind: Kind) -> Tensor:

@@ -9,6 +9,7 @@
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships
 - ``politeness``: requests, rated for politeness
+- ``reccon``: everyday dialogues, an emotion a turn
 - ``sarcasm_headlines``: news headlines, sarcastic or plain
 - ``table``: a user's own CSV, TSV, JSONL or Parquet file
 

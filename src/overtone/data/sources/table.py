@@ -79,8 +79,10 @@ class TableSource(Config):
             raise ValueError("name the column with the label in `label`, or columns of numbers in `numbers`")
         return self
 
-    def build(self, target: str) -> Source:
+    def build(self, target: str | None) -> Source:
         """The file as a data set whose records carry its label or numbers under the name ``target``.
+
+        Without a target neither is read, and the file need not have them.
 
         Raises:
             DataError: the file is missing, or its format cannot be told from its name.
@@ -99,7 +101,7 @@ class TableSource(Config):
         return Source(card, partial(_records, self, target))
 
 
-def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]:
+def _records(config: TableSource, target: str | None, folder: Path) -> Iterator[Record]:
     """The rows of the file in ``folder`` as records; ids are ``<file>/<id column or row number from 1>``.
 
     Raises:
@@ -109,6 +111,8 @@ def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]
     """
     path = folder / config.path.name
     name = _stem(path)
+    if target is None:
+        config = config.model_copy(update={"label": None, "numbers": ()})
     seen: dict[str, str] = {}
     for number, (place, row) in enumerate(_rows(config, path), start=1):
         if number == 1:
@@ -123,7 +127,7 @@ def _records(config: TableSource, target: str, folder: Path) -> Iterator[Record]
         yield Record(
             f"{name}/{value}",
             _text(row, config.text, place),
-            {target: _target(row, config, place)},
+            {} if target is None else {target: _target(row, config, place)},
             source=name,
             split=None if config.split is None else _split(row, config.split, place),
             context=None if config.context is None else _context(row, config.context, place),
