@@ -65,9 +65,7 @@ def main() -> None:
 
     system = load(options.run)
     classifier = system.classifier
-    plain = System(
-        system.run, system.recipe, system.reader, None
-    )  # nothing around them
+    plain = System(system.run, system.recipe, system.reader, None)  # nothing around them
     logging.set_verbosity(
         logging.CRITICAL
     )  # the pipeline lists every class it knows, because ours is not one

@@ -12,18 +12,19 @@ import overtone
 ROOT = Path(overtone.__file__).parent
 LEVELS = [
     {"errors"},
-    {"cache", "config", "scores", "run"},
+    {"cache", "config", "scores", "breakdown", "correlation", "run"},
     {"data"},
     {"models"},
     {"training"},
     {"inference"},
     {"evaluation"},
     {"apps"},
-    {"recipe", "recipes"},
-    {"system"},
+    {"recipe", "recipes", "schema", "grid"},
+    {"system", "lineage", "teaching"},
     {"proof"},
     {"pipeline"},
-    {"doctor"},
+    {"study"},
+    {"doctor", "backbones"},
     {"cli", "cli_known"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""

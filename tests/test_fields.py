@@ -14,6 +14,9 @@ from overtone import pipeline, recipe
 from overtone.config import Config
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
+from overtone.data.sources.clinc150 import Clinc150Source
+from overtone.data.sources.dailydialog import DailyDialogSource
+from overtone.data.sources.politeness import PolitenessSource
 from overtone.recipe import Recipe
 from overtone.run import Run
 from toys import sentences
@@ -62,11 +65,18 @@ def rows_of(path, values):
     return str(path)
 
 
-def resolved(tiny, source, **parts):
+def learnt(source, labels=LABELS, target="emotion", **parts):
+    """A task on a table; ``parts`` are its other fields, and ``split`` and limits of its rows."""
+    data = {"sources": [{"kind": "table", **source}], "labels": labels, "target": target}
+    data |= {key: parts.pop(key) for key in ("split", "train_rows", "validation_rows") if key in parts}
+    return {"kind": "classification", "data": data, "head": {"hidden": [8]}, **parts}
+
+
+def resolved(tiny, tasks, **parts):
     train = {"epochs": 2, "batch_size": 32, "early_stopping": {"metric": "loss"}, "log_every": 1}
     values = {
         "name": "toy",
-        "data": {"sources": [{"kind": "table", **source}], "labels": LABELS, **parts.pop("data")},
+        "tasks": tasks,
         "body": {"weights": str(tiny)},
         "evaluate": {"baselines": ["majority"], "resamples": 100},
         "train": {**train, **parts.pop("train")},
@@ -78,10 +88,10 @@ def resolved(tiny, source, **parts):
 def one_label(tiny, folder):
     """An adapter, a cosine, the cascade, and baselines."""
     rows = [{"text": text, "label": label} for text, label in sentences(240)]
+    source = {"path": rows_of(folder / "one.jsonl", rows)}
     return resolved(
         tiny,
-        {"path": rows_of(folder / "one.jsonl", rows)},
-        data={"split": {"kind": "seeded", "validation": 0.4}},
+        {"emotion": learnt(source, split={"kind": "seeded", "validation": 0.4})},
         adapter={"targets": "all-linear"},
         cascade={},
         train={"schedule": {"kind": "cosine"}, "tensorboard": True},
@@ -95,11 +105,10 @@ def many_labels(tiny, folder):
         {"text": text, "label": label, "split": parts[i % 5]}
         for i, (text, label) in enumerate(sentences(150, multilabel=True))
     ]
+    source = {"path": rows_of(folder / "many.jsonl", rows), "split": "split"}
     return resolved(
         tiny,
-        {"path": rows_of(folder / "many.jsonl", rows), "split": "split"},
-        data={"split": {"kind": "official"}},
-        tasks=[{"kind": "multilabel"}],
+        {"emotion": learnt(source, split={"kind": "official"}, kind="multilabel")},
         train={"schedule": {"kind": "plateau", "warmup_steps": 0}, "freeze": {"kind": "bottom", "layers": 1}},
     )
 
@@ -107,24 +116,85 @@ def many_labels(tiny, folder):
 def pooled(tiny, folder):
     """A frozen body, a line, a pooled split."""
     rows = [{"text": text, "label": label} for text, label in sentences(150)]
+    source = {"path": rows_of(folder / "pooled.jsonl", rows)}
     return resolved(
         tiny,
-        {"path": rows_of(folder / "pooled.jsonl", rows)},
-        data={"split": {"kind": "pooled", "test_per_label": 10}},
+        {"emotion": learnt(source, split={"kind": "pooled", "test_per_label": 10})},
         train={"schedule": {"kind": "linear", "warmup_steps": 0}, "freeze": {"kind": "backbone"}},
+    )
+
+
+def many_tasks(tiny, folder):
+    """Every other loss, stages of freezing, weights that are learnt, and rows that are mixed and limited."""
+    single = sentences(120)
+    numbers = [{"reply": t, "before": None, "a": len(t), "b": t.count(" ")} for t, _ in sentences(90, seed=1)]
+    several = [{"text": text, "label": label} for text, label in sentences(90, seed=2, multilabel=True)]
+    classes = {"path": rows_of(folder / "a.jsonl", [{"text": t, "label": x} for t, x in single])}
+    measured = {
+        "path": rows_of(folder / "b.jsonl", numbers),
+        "text": "reply",
+        "context": "before",
+        "numbers": ["a", "b"],
+    }
+    labels = {"path": rows_of(folder / "c.jsonl", several)}
+    seeded = {"kind": "seeded"}
+    return resolved(
+        tiny,
+        {
+            "emotion": learnt(
+                classes, split=seeded, train_rows=60, validation_rows=20, loss={"kind": "focal"}
+            ),
+            "length": learnt(
+                measured, ["a", "b"], "length", split=seeded, kind="regression", loss={"kind": "ccc"}
+            ),
+            "mood": learnt(labels, split=seeded, kind="multilabel", loss={"kind": "asymmetric"}),
+            "tone": learnt(labels, split=seeded, kind="multilabel", loss={"kind": "focal"}),
+            "measure": learnt(
+                measured, ["a", "b"], "length", split=seeded, kind="regression", head={"samples": 2}
+            ),
+        },
+        train={
+            "freeze": {
+                "kind": "progressive",
+                "stages": [{"epochs": 1, "top": 1}, {"epochs": 1, "top": None}],
+            },
+            "mix": {"temperature": 2.0},
+            "weighting": {"kind": "uncertainty"},
+        },
+    )
+
+
+def varied(tiny, folder):
+    """Weights from the variance of recent losses, on one task."""
+    rows = [{"text": text, "label": label} for text, label in sentences(60)]
+    source = {"path": rows_of(folder / "varied.jsonl", rows)}
+    return resolved(
+        tiny,
+        {"emotion": learnt(source, split={"kind": "seeded"})},
+        train={"weighting": {"kind": "inverse_variance", "window": 2}},
     )
 
 
 def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
     pytest.importorskip("tensorboard")
     monkeypatch.delenv("OVERTONE_DATA", raising=False)
-    for make in (one_label, many_labels, pooled):
+    for make in (one_label, many_labels, pooled, many_tasks, varied):
         run = pipeline.run(make(tiny, tmp_path), Run(tmp_path / make.__name__))
-        assert overtone.load(run.folder).classify("happy tears").scores.keys() == set(LABELS)
+        loaded = overtone.load(run.folder)
+        (found,) = loaded.read(["happy tears"])
+        assert found.heads["emotion"].scores.keys() == set(LABELS)
+        if loaded.decides:
+            assert loaded.classify("happy tears").scores.keys() == set(LABELS)
 
     comment = Record("g/1", "text", {"emotion": ("joy",)}, "goemotions", "train")
     monkeypatch.setattr(goemotions, "records", lambda folder: iter([comment]))
     monkeypatch.setattr(goemotions, "groupings", lambda folder: {"ekman": {"joy": "joy"}})
+    for source in (
+        PolitenessSource(test_community="stack-exchange"),
+        DailyDialogSource(context=False),
+        Clinc150Source(out_of_scope=True),
+    ):
+        source.build()
     source = goemotions.GoEmotionsSource(grouping="ekman", single_label=True).build()
     assert [row.targets for row in source.records(tmp_path)] == [{"emotion": "joy"}]
 

@@ -21,6 +21,8 @@ from overtone.training import loop as loops
 from overtone.training.stopping import InterruptedFitError
 from toys import task
 
+ROOT = Path(__file__).parents[1]
+DOCS, RESULTS = ROOT / "docs" / "studies", ROOT / "benchmarks" / "results"
 SEEDS = (7, 11, 13)
 
 STUDY = {
@@ -59,7 +61,7 @@ def finished(tiny, table, tmp_path_factory):
         "body": {"weights": str(tiny), "max_length": 64},
         "tasks": {"mood": task(table), "tone": task(table, metric="macro_f1")},
         "train": {
-            "epochs": 3,
+            "epochs": 2,
             "batch_size": 16,
             "optim": {"lr": 0.003, "head_lr": 0.01},
             "schedule": {"kind": "linear", "warmup_steps": 2},
@@ -145,7 +147,7 @@ def test_from_the_file_to_the_page(finished):
 
     page = (folder / "rates.md").read_text()
     assert page == study_page.page(study.design(made), load_results(folder / "results.json"))
-    assert f"`fast` {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" in page
+    assert f"`fast` in `mean` {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" in page
     assert "overtone compare rates.yaml" in page
 
 
@@ -219,3 +221,13 @@ def test_pages_are_published_from_committed_results(copied, monkeypatch):
     write_results(file, results.command, results.seed, other)
     study.publish(copied / "again", file.parent)
     assert "0.123 ±" in (copied / "again" / "rates.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in grid.shipped() if (RESULTS / f"study-{name}.json").exists()]
+)
+def test_a_committed_page_says_what_the_committed_results_say(name):
+    told = study_page.page(study.design(grid.load(name)), load_results(RESULTS / f"study-{name}.json"))
+    assert (DOCS / f"{name}.md").read_text() == told, "python benchmarks/studies.py makes the pages anew"
+    assert (DOCS / f"{name}.png").exists()
+    assert f"[{name}]({name}.md)" in (DOCS / "README.md").read_text()

@@ -39,6 +39,9 @@ INTERRUPTED = 130
 Name = Annotated[str | None, typer.Option("--name", help="The run's folder name, if not the recipe's name.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A change to the recipe: train.epochs=5.")]
+With = Annotated[
+    list[Path] | None, typer.Option("--with", help="Another run, for the ensemble of all; may be repeated.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start over, and delete the old run.")]
 
 
@@ -157,10 +160,13 @@ def _say_recipe(recipe: Recipe) -> None:
 @app.command()
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
+    with_: With = None,
     json_: Json = False,
 ) -> None:
-    """Evaluate a trained run again and rewrite its report."""
-    from overtone import pipeline, proof
+    """Evaluate a trained run again and rewrite its report; or, beside others, their ensemble alone."""
+    from dataclasses import asdict
+
+    from overtone import jury, pipeline, proof
     from overtone import recipe as recipes
     from overtone.apps import screen
     from overtone.run import Run, read_json
@@ -171,7 +177,17 @@ def evaluate(
             f"{run_folder} is not a trained run", hint="train one with: overtone run emotion-mini"
         )
     resolved = recipes.load(str(place.recipe))
-    err.print(Text(f"reads {run_folder}"))
+    err.print(Text(f"reads {', '.join(map(str, [run_folder, *(with_ or [])]))}"))
+    if with_:
+        with place.lock():
+            judged = jury.judge(place, with_)
+        if json_:
+            print(screen.as_json({name: list(map(asdict, found)) for name, found in judged.items()}))  # noqa: T201
+        else:
+            for name, found in judged.items():
+                screen.standings(out, name, found)
+        err.print(Text(f"wrote {place.evaluation / '*' / jury.NAME}.jsonl"))
+        return
     with place.lock():
         proof.prove(resolved, pipeline.prepare(resolved, place), place)
     if json_:
@@ -228,6 +244,7 @@ def classify(
     backup: Annotated[bool, typer.Option(help="Let the backup model help where unsure.")] = True,
     sarcasm: Annotated[bool, typer.Option(help="Check for sarcasm where unsure.")] = True,
     ask: Annotated[bool, typer.Option(help="Ask back instead of answering where unsure.")] = True,
+    with_: With = None,
     json_: Json = False,
 ) -> None:
     """Classify texts: arguments, a file, standard input, or a conversation at a prompt.
@@ -241,6 +258,8 @@ def classify(
     from overtone.inference.readout import Readout
 
     folder, texts = run_and_texts(words or [])
+    if with_ and folder is None:
+        raise UsageError("--with needs a RUN to stand beside", hint="overtone classify RUN --with RUN TEXT")
     if texts and file is not None:
         raise UsageError("texts and --file are two sources", hint="give one of them")
     if context is not None and not texts:
@@ -251,7 +270,7 @@ def classify(
     source = None if file is None or str(file) == "-" else file
     stream.check_apart(source, output, log)
     total = len(texts) if texts else stream.count(source)
-    system = _load(folder)
+    system = _load(folder, with_ or [])
     journal = DecisionLog(log, with_text=log_text) if log else None
     steps = {"backup": backup, "sarcasm": sarcasm, "ask": ask}
     left_out = ", ".join(f"--no-{name}" for name, wanted in steps.items() if not wanted)
@@ -291,12 +310,13 @@ def classify(
             err.print(Text(f"wrote {done} {'decisions' if system.decides else 'read-outs'} to {output}"))
 
 
-def _load(folder: Path | None) -> System:
-    """The run, or the classifier that ships with the package, and a word on what it may be used for."""
+def _load(folder: Path | None, others: list[Path]) -> System:
+    """The run and others, or the classifier that ships with the package, and a word on its licence."""
     from overtone import system
 
-    loaded = system.load(folder)
-    err.print(Text(f"reads {folder or 'the classifier that ships with the package'}"))
+    loaded = system.load([folder, *others] if folder is not None and others else folder)
+    named = ", ".join(str(each) for each in (folder, *others) if each is not None)
+    err.print(Text(f"reads {named or 'the classifier that ships with the package'}"))
     licence = loaded.licence
     if licence["commercial"] is not True:
         allowed = "not" if licence["commercial"] is False else "not known to be"
@@ -339,7 +359,7 @@ def data_show(
         resolved = recipes.load(name, set_ or [])
         for task, report in pipeline.divide(resolved).reports.items():
             out.print(Text(task, style="bold"))
-            out.print_json(data={key: value for key, value in report.as_dict().items() if key != "leaks"})
+            out.print_json(data={key: value for key, value in report.as_dict().items() if "leaks" not in key})
             out.print(f"{len(report.leaks)} leaks between splits")
         return
     if name not in known:

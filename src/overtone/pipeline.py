@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from overtone import proof
+from overtone import lineage, proof, teaching
 from overtone import recipe as recipes
 from overtone.breakdown import figure, metric_named
 from overtone.data import split
@@ -33,6 +33,7 @@ from overtone.run import Run, write_atomic, write_json, writes
 from overtone.scores import Predictions, summary, tune_thresholds
 from overtone.training import losses, tasks
 from overtone.training.cache import StateCache
+from overtone.training.distil import Distilled, joined
 from overtone.training.loop import Fit, Loop, TrainingData
 from overtone.training.tasks import Reading, TaskConfig, scores_of
 
@@ -58,10 +59,12 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
 
     Raises:
         RunError: another recipe's run, or a finished one, stands there.
+        UsageError: likewise, and a teacher has other labels.
         WeightsError: there is something to train, and the weights to start from are not at hand.
     """
     if overwrite or not finished(run):
         weights.resolve(recipe.body.weights)
+        teaching.look(recipe, run)
     if writes():
         _claim(recipe, run, overwrite=overwrite)
     PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
@@ -139,10 +142,13 @@ def claim(recipe: Recipe, prepared: Prepared, run: Run, *, seconds: float) -> No
     """
     _refuse_other_data(prepared, run)
     if writes():
+        kept = run.facts().get("teachers") if _trained_on(run) and run.manifest.exists() else None
+        teachers = lineage.teachers(recipe) if kept is None else kept
         run.note(
             data={name: report.as_dict() for name, report in prepared.reports.items()},
             fingerprints=prepared.fingerprints,
-            licence=proof.licence(recipe, prepared.cards),
+            licence=proof.licence(recipe, prepared.cards, teachers),
+            teachers=teachers,
             prepare_seconds=round(seconds, 1),
         )
 
@@ -245,18 +251,15 @@ def train(recipe: Recipe, prepared: Prepared, run: Run) -> Fit:
     model = store.build(recipe.body, recipe.adapter, heads)
     readings = {name: _reading(task, prepared.splits[name].train) for name, task in recipe.tasks.items()}
     cache = StateCache(model)
-    data = _training_data(recipe, model, prepared, readings)
-    losses_by_task = {
-        name: losses.build(task.loss, data.targets[name], len(task.data.labels))
-        for name, task in recipe.tasks.items()
-    }
+    data = _training_data(recipe, model, teaching.teach(recipe, prepared, readings, divide), readings)
+    losses_by_task = {name: _loss(task, prepared.splits[name].train) for name, task in recipe.tasks.items()}
     validation = Validation(
         recipe, _parts(recipe, model, prepared, readings), losses_by_task, readings, cache
     )
     loop = Loop(
         model=model,
         tasks=[
-            tasks.Task(name, task.kind, losses_by_task[name], task.weight)
+            tasks.Task(name, task.kind, _fitted_by(task, losses_by_task[name]), task.weight)
             for name, task in recipe.tasks.items()
         ],
         data=data,
@@ -284,27 +287,53 @@ def _reading(task: TaskConfig, records: Sequence[Record]) -> Reading:
     return Reading(task.kind, task.data.labels, mean=mean.numpy(), scale=scale.numpy(), context=context)
 
 
+def _loss(task: TaskConfig, records: Sequence[Record]) -> losses.Loss:
+    """A task's loss against gold; classes and labels are weighed as these training rows have them."""
+    gold = tasks.encode_targets(records, task.data.target, task.data.labels, task.kind)
+    return losses.build(task.loss, gold, len(task.data.labels))
+
+
+def _fitted_by(task: TaskConfig, loss: losses.Loss) -> losses.Loss:
+    """A task's loss, with the teacher's share where it has one."""
+    if task.teacher is None:
+        return loss
+    return Distilled(loss, task.teacher, task.kind, len(task.data.labels))
+
+
 def _training_data(
     recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> TrainingData:
-    """The training rows of all tasks, each once; a task's target is masked where the row is not its own."""
+    """The training rows of all tasks, each once; a task's target is masked where the row is not its own.
+
+    Rows that a teacher alone has labelled are among them.
+    """
+    belonging = {name: (*prepared.splits[name].train, *prepared.unlabelled[name]) for name in recipe.tasks}
     rows: dict[str, Record] = {}
     groups: list[int] = []
-    for group, name in enumerate(recipe.tasks):
-        new = {row.id: row for row in prepared.splits[name].train if row.id not in rows}
+    for group, own in enumerate(belonging.values()):
+        new = {row.id: row for row in own if row.id not in rows}
         rows |= new
         groups += [group] * len(new)
     place = {row: i for i, row in enumerate(rows)}
     targets: dict[str, Tensor] = {}
     for name, task in recipe.tasks.items():
-        own = prepared.splits[name].train
-        gold = tasks.encode_targets(own, task.data.target, task.data.labels, task.kind)
-        known = readings[name].learnt(gold)
-        fill = losses.MISSING if task.kind == "classification" else math.nan
-        targets[name] = known.new_full((len(rows), *known.shape[1:]), fill)
-        targets[name][[place[row.id] for row in own]] = known
+        own, labels = belonging[name], task.data.labels
+        places = [place[row.id] for row in own]
+        gold = readings[name].learnt(tasks.encode_targets(own, task.data.target, labels, task.kind))
+        missing = losses.MISSING if task.kind == "classification" else math.nan
+        targets[name] = _scattered(gold, places, len(rows), missing)
+        if task.teacher is not None:
+            said = tasks.encode_targets(own, teaching.column(name), labels, "regression")
+            targets[name] = joined(targets[name], _scattered(said, places, len(rows), math.nan))
     encoded = _tokenised(model, list(rows.values()))
     return TrainingData(encoded, targets, groups=np.array(groups))
+
+
+def _scattered(values: Tensor, places: Sequence[int], rows: int, missing: float) -> Tensor:
+    """Values (M, …) at their M places of a tensor of N rows; the others hold what stands for missing."""
+    every = values.new_full((rows, *values.shape[1:]), missing)
+    every[list(places)] = values
+    return every
 
 
 def _parts(

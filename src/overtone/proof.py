@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from overtone import lineage
 from overtone.data.fetch import fingerprint, locate, verify
 from overtone.data.partition import carve
 from overtone.data.records import Card, Record
@@ -27,6 +28,7 @@ from overtone.inference.calibrate import softmax
 from overtone.inference.cascade import Cascade
 from overtone.inference.cascade_fit import FitReport, Rows, TooFewRowsError, fit_cascade
 from overtone.inference.classify import Classifier, FrozenEncoder, Reader
+from overtone.inference.ensemble import Ensemble
 from overtone.inference.sarcasm import SarcasmDetector, SarcasmScores
 from overtone.models import weights
 from overtone.models.tfidf import TfidfClassifier
@@ -92,11 +94,11 @@ def score(recipe: Recipe, prepared: Prepared, run: Run, reader: Reader | None = 
     found = {}
     for name in recipe.tasks:
         found[name] = predict(recipe, name, reader, prepared.splits[name].test)
-        _keep(run, name, System("test", found[name]))
+        keep(run, name, System("test", found[name]))
     return found
 
 
-def predict(recipe: Recipe, task: str, reader: Reader, records: Sequence[Record]) -> Scored:
+def predict(recipe: Recipe, task: str, reader: Reader | Ensemble, records: Sequence[Record]) -> Scored:
     """A task's predictions on rows, as people get them: the served form is what is evaluated."""
     data, reading = recipe.tasks[task].data, reader.readings[task]
     targets = tasks.encode_targets(records, data.target, reading.labels, reading.kind)
@@ -105,7 +107,7 @@ def predict(recipe: Recipe, task: str, reader: Reader, records: Sequence[Record]
     return tasks.scores_of(reading, records, targets, outputs)
 
 
-def _keep(run: Run, task: str, system: System) -> None:
+def keep(run: Run, task: str, system: System) -> None:
     """Write what a system made of a task's test rows."""
     folder = run.evaluation / task
     save_predictions(folder / f"{system.name}.jsonl", system.predictions)
@@ -120,12 +122,10 @@ def _evidence(
     model, encoder = System(run.name, found[0]), found[1]
     choose, _ = recipe.held_out(splits.validation)
     setting = Setting(task.kind, task.data.labels, task.data.target, task.metric, encoder)
-    others = [
-        System(each, baselines.fit(each, splits.train, choose, setting).predict(splits.test))
-        for each in recipe.evaluate.baselines
-    ]
+    fitted = [baselines.fit(each, splits.train, choose, setting) for each in recipe.evaluate.baselines]
+    others = [System(each.name, each.predict(splits.test)) for each in fitted]
     for other in others:
-        _keep(run, name, other)
+        keep(run, name, other)
     evidence = Evidence(
         task=name,
         metric=task.metric,
@@ -153,14 +153,17 @@ def classes(recipe: Recipe, records: Sequence[Record]) -> Ints:
     return targets.numpy().astype(np.int64)
 
 
-def licence(recipe: Recipe, cards: Sequence[Card]) -> dict[str, Any]:
-    """What a model of this recipe and these data sets may be used for, as the manifest has it."""
-    data, commercial = most_restrictive(cards)
+def licence(recipe: Recipe, cards: Sequence[Card], teachers: lineage.Teachers) -> dict[str, Any]:
+    """What a model of this recipe, these data sets and teachers may be used for, as the manifest has it."""
+    behind = [facts for runs in teachers.values() for facts in runs]
+    above = [card for facts in behind for card in lineage.cards(facts)]
+    data, commercial = most_restrictive([*cards, *above])
     own = weights.licence(recipe.body.weights)  # the catalogue holds none that forbids commercial use
+    theirs = [facts["licence"]["commercial"] for facts in behind]
     return {
         "data": data,
         "weights": own,
-        "commercial": allowed([commercial, None if own == "unknown" else True]),
+        "commercial": allowed([commercial, None if own == "unknown" else True, *theirs]),
     }
 
 
@@ -201,7 +204,7 @@ def heal(
     run.note(
         cascade=asdict(found),
         sarcasm=None if heard is None else heard.told,
-        licence=licence(recipe, [*prepared.cards, *kept]),
+        licence=licence(recipe, [*prepared.cards, *kept], run.facts().get("teachers", {})),
         fingerprints={**prepared.fingerprints, **{card.name: fingerprint(card) for card in kept}},
     )
     return cascade, found, heard

@@ -84,6 +84,13 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _rows_without_labels_have_a_teacher(self) -> Recipe:
+        for name, task in self.tasks.items():
+            if task.data.unlabelled and task.teacher is None:
+                raise ValueError(f"tasks.{name}.data.unlabelled: rows that tasks.{name}.teacher would label")
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_two(self) -> Recipe:
         for name, task in self.tasks.items():
             if task.kind != "regression" and len(task.data.labels) < 2:

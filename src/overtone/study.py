@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from overtone import grid, pipeline, proof
 from overtone import recipe as recipes
+from overtone.data.batches import Encoded
 from overtone.data.split import Prepared
 from overtone.errors import RunError
 from overtone.evaluation import study_page
 from overtone.evaluation.compare import load_predictions, save_predictions
 from overtone.evaluation.results import Results, load_results, write_results
-from overtone.evaluation.study import COSTS, Part, Trial, analyse
+from overtone.evaluation.study import COSTS, Measure, Part, Trial, analyse
 from overtone.evaluation.study_page import Design
 from overtone.grid import Study, Way
 from overtone.inference.classify import Reader
+from overtone.inference.forms import Form
 from overtone.inference.uncertainty import DropoutPasses, tempered
+from overtone.models.model import Model, sweep
 from overtone.recipe import Recipe
 from overtone.run import Run, write_atomic
 from overtone.scores import Predictions, Scored
 from overtone.system import load_reader
+from overtone.training.cache import StateCache
 from overtone.training.freezing import ever_frozen
 from overtone.training.stopping import InterruptedFitError
 
@@ -119,6 +127,7 @@ def _trials(study: Study, folder: Path, say: Callable[[str], None]) -> dict[str,
     Seed by seed and not arm by arm, so that a machine that slows down slows all arms alike.
     """
     data = _Data()
+    measures = study.measures()
     found: dict[str, list[Trial]] = {arm: [] for arm in study.arms}
     cells = [(seed, arm) for seed in study.seeds for arm in study.arms]
     for place, (seed, arm) in enumerate(cells, 1):
@@ -127,7 +136,7 @@ def _trials(study: Study, folder: Path, say: Callable[[str], None]) -> dict[str,
         done = cell.finish(data)
         took = f"{time.perf_counter() - begun:.0f} s" if done else "was finished"
         say(f"{study.name} {place}/{len(cells)}: {arm}, seed {seed}, {took}")
-        found[arm].append(cell.trial())
+        found[arm].append(cell.trial(measures))
     return found
 
 
@@ -152,6 +161,32 @@ class _Data:
         return self.known[-1][1:]
 
 
+class FromStates:
+    """A trained model in bf16 that begins at the states of its frozen layers: a study computes them once.
+
+    Args:
+        model: in evaluation mode.
+        frozen: its lowest layers that training left as they were; None where it left none.
+    """
+
+    name = "from-states"
+
+    def __init__(self, model: Model, frozen: int | None) -> None:
+        self.model = model
+        model.body.freeze(frozen)
+        self.states = StateCache(model)
+
+    def __call__(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Task → raw outputs of N texts, (N, L)."""
+
+        def run(inputs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+            with torch.autocast(self.model.device.type, torch.bfloat16):
+                made: dict[str, Tensor] = self.model(inputs, mask)
+                return made
+
+        return sweep(run, self.states(encoded, bf16=True) or encoded, self.model.device)
+
+
 @dataclass
 class _Cell:
     """One arm with one seed.
@@ -167,6 +202,11 @@ class _Cell:
     arm: str
     seed: int
     run: Run
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Of its run."""
+        return self.study.recipe(self.arm, self.seed)
 
     @property
     def way(self) -> Way:
@@ -185,7 +225,7 @@ class _Cell:
             RunError: the folder holds a run of another recipe.
             InterruptedFitError: somebody stopped it; the same command goes on.
         """
-        recipe = self.study.recipe(self.arm, self.seed)
+        recipe = self.recipe
         _refuse_another(self.run, recipe)
         files = [self.file(part, task) for part in self.study.parts for task in recipe.tasks]
         if pipeline.finished(self.run) and all(file.exists() for file in files):
@@ -205,13 +245,15 @@ class _Cell:
 
     def _score(self, recipe: Recipe, prepared: Prepared) -> None:
         """Write what the model says of the rows, read in the arm's way."""
-        reader = load_reader(recipe, self.run)
+        trained = load_reader(recipe, self.run)
+        model, readings = trained.model, trained.readings
+        frozen = ever_frozen(recipe.train.freeze, recipe.train.epochs, model.body.depth)
+        form: Form = FromStates(model, frozen)
+        if self.way == "dropout":
+            form = DropoutPasses(model, readings, frozen=frozen, seed=recipe.seed)
+        reader = Reader(model, readings, form)
         if self.way == "plain":
             proof.score(recipe, prepared, self.run, reader)
-        if self.way == "dropout":
-            frozen = ever_frozen(recipe.train.freeze, recipe.train.epochs, reader.model.body.depth)
-            passes = DropoutPasses(reader.model, reader.readings, frozen=frozen, seed=recipe.seed)
-            reader = Reader(reader.model, reader.readings, passes)
         for part in self.study.parts:
             for task in recipe.tasks:
                 if not self.file(part, task).exists():
@@ -229,16 +271,19 @@ class _Cell:
             return tempered(said, held_out)
         return said
 
-    def trial(self) -> Trial:
-        """The scores that the study's figures need, and the costs; of a finished run.
+    def trial(self, measures: Sequence[Measure]) -> Trial:
+        """The scores that the measures need, and the costs; of a finished run.
 
         Raises:
             DataError: a file of scores is damaged.
             RunError: the manifest is damaged.
         """
-        tasks = self.study.recipe(self.arm, self.seed).tasks
-        wanted = {(term.part, term.task) for measure in self.study.measures() for term in measure.terms}
-        scores = {where: load_predictions(self.file(*where)) for where in wanted if where[1] in tasks}
+        wanted = {(term.part, term.task) for measure in measures for term in measure.terms}
+        scores = {
+            (part, task): load_predictions(self.file(part, task))
+            for part, task in wanted
+            if task in self.recipe.tasks
+        }
         facts = self.run.facts()
         costs = {name: float(facts[part][key]) for name, (part, key, _) in COSTS.items()}
         return Trial(scores, costs)

@@ -7,12 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
+from overtone import lineage
 from overtone import recipe as recipes
 from overtone.errors import RunError, UsageError
 from overtone.inference import classify
 from overtone.inference.cascade import Cascade
 from overtone.inference.classify import Classifier, Reader
 from overtone.inference.decisions import Decision, Step
+from overtone.inference.ensemble import Ensemble
 from overtone.inference.readout import Answer, Readout, answer
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
@@ -24,32 +26,71 @@ def shipped() -> Path:
     return Path(str(resources.files("overtone") / "pretrained" / "emotion-open"))
 
 
-def load(run: str | Path | None = None) -> System:
-    """Load a trained run, or the classifier that ships with the package.
+def load(run: str | Path | Sequence[str | Path] | None = None) -> System:
+    """Load a trained run, an ensemble of several, or the classifier that ships with the package.
 
     Args:
-        run: the run's folder; None for the shipped classifier.
+        run: the run's folder; a list of folders for their ensemble, which has no cascade; None for the
+            shipped classifier.
 
     Raises:
         RunError: not a trained run, or a file is damaged.
+        UsageError: an ensemble of no runs, of one run twice, or of runs with other tasks or labels.
         WeightsError: the base weights are not at hand.
     """
-    folder = shipped() if run is None else Path(run)
-    trained = (folder / "model" / "labels.json").exists()
-    if run is None and not trained:
+    if run is None and not _is_trained(shipped()):
         raise RunError(
             "the classifier that ships with the package is not here",
             hint='install overtone again, or name a run of your own: overtone classify runs/emotion-mini "…"',
         )
-    if not trained:
-        raise RunError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
-    recipe = recipes.load(str(folder / "recipe.yaml"))
-    reader = load_reader(recipe, Run(folder))
+    if run is not None and not isinstance(run, str | Path):
+        return _load_ensemble([Path(each) for each in run])
+    found = trained(shipped() if run is None else Path(run))
+    recipe = recipes.load(str(found.recipe))
+    reader = load_reader(recipe, found)
     cascade = None
-    if (folder / "model" / "cascade" / "cascade.json").exists():
+    if (found.model / "cascade" / "cascade.json").exists():
         encoder = classify.FrozenEncoder(recipe.body)
-        cascade = Cascade.load(folder / "model" / "cascade", Classifier(reader), encoder)
-    return System(Run(folder), recipe, reader, cascade)
+        cascade = Cascade.load(found.model / "cascade", Classifier(reader), encoder)
+    return System(found, recipe, reader, cascade)
+
+
+def trained(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        RunError: there is none, or it is not trained.
+    """
+    if not _is_trained(folder):
+        raise RunError(f"{folder} is not a trained run", hint="train one with: overtone run emotion-mini")
+    return Run(folder)
+
+
+def _is_trained(folder: Path) -> bool:
+    return (folder / "model" / "labels.json").exists()
+
+
+def _load_ensemble(folders: Sequence[Path]) -> System:
+    reader = together(folders)
+    first, *others = map(Run, folders)
+    return System(first, recipes.load(str(first.recipe)), reader, None, others)
+
+
+def together(folders: Sequence[Path]) -> Ensemble:
+    """The models of trained runs as one, without their cascades.
+
+    Raises:
+        RunError: one is not a trained run, or a file is damaged.
+        UsageError: no run, one run twice, or runs with other tasks or labels.
+        WeightsError: the base weights are not at hand.
+    """
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError(
+            f"an ensemble of {', '.join(map(str, folders)) or 'no runs'}",
+            hint="name one run at least, and none twice",
+        )
+    runs = [trained(folder) for folder in folders]
+    return Ensemble({str(run.folder): load_reader(recipes.load(str(run.recipe)), run) for run in runs})
 
 
 def load_reader(recipe: Recipe, run: Run) -> Reader:
@@ -78,13 +119,22 @@ class System:
         recipe: what it was made by.
         reader: the model, with all its heads.
         cascade: the steps around it, if the recipe has them.
+        others: of an ensemble, the folders of the other runs.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, reader: Reader, cascade: Cascade | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        reader: Reader | Ensemble,
+        cascade: Cascade | None,
+        others: Sequence[Run] = (),
+    ) -> None:
         self.run = run
         self.recipe = recipe
         self.reader = reader
         self.cascade = cascade
+        self.others = tuple(others)
 
     @property
     def decides(self) -> bool:
@@ -94,7 +144,13 @@ class System:
 
     @property
     def classifier(self) -> Classifier:
-        """The first head by itself."""
+        """The first head by itself.
+
+        Raises:
+            UsageError: an ensemble has none.
+        """
+        if isinstance(self.reader, Ensemble):
+            raise UsageError("an ensemble is no classifier of one model", hint="load one of its runs")
         return Classifier(self.reader)
 
     @property
@@ -105,6 +161,8 @@ class System:
     @property
     def licence(self) -> dict[str, Any]:
         """What it may be used for: ``data``, ``weights``, ``commercial`` (None: not known)."""
+        if self.others:
+            return lineage.licence([self.run, *self.others])
         found: dict[str, Any] = self.run.facts()["licence"]
         return found
 

@@ -187,7 +187,7 @@ def test_odd_names_are_drawn_as_they_are(single, numbers, tmp_path):
         ("confusion", plots.confusion_matrix(p)),
         ("labels", plots.label_f1({"$m$": p, "$b^$": p})),
         ("risk", plots.risk_coverage_curves([plots.Curve("$", p.confidence, p.correct)], 0.1)),
-        ("learning", plots_run.learning_curves(HISTORY, "$a.macro_f1$")),
+        ("learning", plots_run.learning_curves(HISTORY, "$a^$.macro_f1")),
         ("tasks", plots_run.learning_by_task(HISTORY, "$m^", {"$a$": "b_", "喜$": "c"})),
         ("gains", plots_run.gains([plots_run.Gain("$a$", "b over $x^", Difference(0.1, 0, 0.2, 0.5))])),
         ("numbers", plots_numbers.estimated(dataclasses.replace(numbers(), labels=("$a^$", "b", "🫠")))),

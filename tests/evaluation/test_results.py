@@ -105,6 +105,11 @@ def test_other_names_are_refused(name):
         Figure(name, 1.0)
 
 
+def test_a_number_of_a_head_names_a_figure():
+    for name in ("affect.vad.valence.pearson", "affect.vad.tfidf.valence.pearson.difference"):
+        assert Figure(name, 0.8, 0.7, 0.9, 1000, unit="correlation").name == name
+
+
 def test_malformed_figures_are_refused():
     with pytest.raises(DataError, match="not a finite number"):
         Figure("a.b.c", float("nan"))

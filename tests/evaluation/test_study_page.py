@@ -115,6 +115,9 @@ def test_the_verdict_in_words(results):
     assert "`new` hurts `mood.ece` (+0.100)" in told
     assert "Training time as a multiple of `old`'s: `new` 2.00, `odd` 1.00." in told
     assert "transfer" not in told
+    page = study_page.page(design(), results)
+    assert "`mean` is over the tasks" in page
+    assert "`gap` is" not in page
     assert "Nothing" not in told
 
 

@@ -12,7 +12,6 @@ from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig
 from overtone.models.model import sweep
-from overtone.training.freezing import BackboneFrozen, BottomFrozen, freeze
 from toys import LABELS, build_model, sentences
 
 KINDS = ["bert", "roberta", "distilbert"]
@@ -29,9 +28,9 @@ def made(base, way):
     """A model whose trained parameters are not what they started as."""
     model = build_model(base, adapter=LoraConfig(r=2) if way == "lora" else None, head=HEADS["emotion"][0])
     if way == "frozen":
-        freeze(model.body, BackboneFrozen())
+        model.body.freeze(model.body.depth)
     if way == "bottom":
-        freeze(model.body, BottomFrozen(layers=1))
+        model.body.freeze(1)
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():

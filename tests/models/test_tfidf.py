@@ -8,7 +8,7 @@ import safetensors.numpy
 
 from overtone.errors import DataError, RunError
 from overtone.models.linear import NEVER, fit
-from overtone.models.tfidf import TfidfClassifier
+from overtone.models.tfidf import Terms, TfidfClassifier, tokens
 
 LABELS = ("joy", "sadness", "fear")
 TEXTS = [
@@ -94,6 +94,26 @@ def test_rare_terms_are_left_out_of_many_rows():
     model = TfidfClassifier.fit((texts, gold), (texts, gold), ("a", "b"))
     assert "once" not in model.terms.vocabulary
     assert "common word" in model.terms.vocabulary
+
+
+def test_tokens_keep_the_marks_that_words_drop():
+    assert tokens("Don’t you SEE?! 🎉 a_b 3.5") == [
+        "don’t",
+        "you",
+        "see",
+        "?",
+        "!",
+        "🎉",
+        "a_b",
+        "3",
+        ".",
+        "5",
+    ]
+    assert tokens("Ｗｏｗ…") == ["wow", ".", ".", "."]
+    terms = Terms.fit(["is it?", "it is."], tokens)
+    assert set(terms.vocabulary) == {"is", "it", "?", ".", "is it", "it ?", "it is", "is ."}
+    row = terms.features(["?"]).toarray()[0]
+    assert row[terms.vocabulary.index("?")] == row.sum() == 1
 
 
 def test_texts_without_words_are_refused():

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mixes
 import torch
 
 from overtone import pipeline, recipe
@@ -111,8 +112,17 @@ def hold(folder: Path, ready: Path) -> None:
 
 
 def shared() -> list[tuple[TrainConfig, int]]:
-    """Settings and rows of fits that several processes share: steps cut short, and steps of a row or two."""
-    return [(settings(epochs=2), 37), (settings(epochs=1, batch_size=1, accumulation=3), 8)]
+    """Settings and rows of fits that several processes share.
+
+    Steps cut short; steps of a row or two; and stages that train more and then fewer layers.
+    """
+    tops = (0, None, 1)
+    freeze = {"kind": "progressive", "stages": [{"epochs": 1, "top": top} for top in tops]}
+    return [
+        (settings(epochs=2), 37),
+        (settings(epochs=1, batch_size=1, accumulation=3), 8),
+        (settings(epochs=3, freeze=freeze), 16),
+    ]
 
 
 def work_together(weights: Path, out: Path) -> None:
@@ -120,7 +130,8 @@ def work_together(weights: Path, out: Path) -> None:
     torch.set_num_threads(1)
     for number, (config, rows) in enumerate(shared()):
         model = build_model(weights).double()
-        loop = build_loop(model, out / str(number), config, rows=records(rows))
+        caching = StateCache(model)
+        loop = build_loop(model, out / str(number), config, rows=records(rows), cache=caching)
         if number == 1:  # one process alone is asked to stop, and both go on later
             interrupt(loop, step=2, process=0)
             try:
@@ -134,6 +145,9 @@ def work_together(weights: Path, out: Path) -> None:
         rank = loop.accelerator.process_index
         assert loop.accelerator.num_processes == 2
         torch.save(parameters(model), out / f"{number}.{rank}.pt")
+    model = mixes.build(weights).double()
+    mixes.loop_of(weights, out / "mixed", settings(epochs=2), model=model).fit()
+    torch.save(parameters(model), out / f"mixed.{torch.distributed.get_rank()}.pt")
     pipeline.run(recipe.load(str(out / "recipe.yaml")), Run(out / "run"))
     torch.distributed.destroy_process_group()
 

@@ -9,66 +9,14 @@ import signal
 import numpy as np
 import pytest
 import torch
+from mixes import WEIGHTS, build, loop_of, mixed
 from torch.nn import functional
 
 from overtone.data.batches import mixture, plan
-from overtone.data.tokenize import encode
 from overtone.errors import UsageError
-from overtone.models import store
-from overtone.models.encoder import EncoderConfig
-from overtone.models.heads import HeadConfig
-from overtone.run import Run
 from overtone.training import losses
-from overtone.training.loop import Loop, TrainingData
-from overtone.training.losses import MISSING
 from overtone.training.stopping import InterruptedFitError
-from overtone.training.tasks import Task
-from toys import identical, parameters, sentences, settings
-
-WEIGHTS = {"mood": 1.5, "tone": 0.5, "rare": 1.0}
-
-
-def build(tiny, seed=0):
-    """A body with a head of three classes, one of two numbers and one of two classes."""
-    torch.manual_seed(seed)
-    head = HeadConfig(hidden=(), dropout=0.0)
-    return store.build(
-        EncoderConfig(weights=str(tiny), dropout=0.0),
-        None,
-        {"mood": (head, 3), "tone": (head, 2), "rare": (head, 2)},
-    )
-
-
-def mixed(model, sizes=(24, 12, 2)):
-    """Rows of three tasks; each carries the targets of its own task alone."""
-    texts = [text for text, _ in sentences(sum(sizes))]
-    groups = np.repeat(np.arange(3), sizes)
-    generator = torch.Generator().manual_seed(0)
-    mood = torch.where(torch.from_numpy(groups == 0), torch.arange(len(texts)) % 3, MISSING)
-    rare = torch.where(torch.from_numpy(groups == 2), torch.arange(len(texts)) % 2, MISSING)
-    tone = torch.randn(len(texts), 2, generator=generator)
-    tone[groups != 1] = torch.nan
-    encoded = encode(model.body.tokenizer, texts, model.body.max_length)
-    return TrainingData(encoded, {"mood": mood, "tone": tone, "rare": rare}, groups)
-
-
-def tasks_of(data):
-    kinds = {"mood": "classification", "tone": "regression", "rare": "classification"}
-    configs = {
-        "classification": losses.CrossEntropyConfig(),
-        "regression": losses.MeanSquaredErrorConfig(),
-    }
-    return [
-        Task(name, kind, losses.build(configs[kind], data.targets[name], 3 if name == "mood" else 2), weight)
-        for (name, kind), weight in zip(kinds.items(), WEIGHTS.values(), strict=True)
-    ]
-
-
-def loop_of(tiny, folder, config, *, model=None, data=None):
-    model = model or build(tiny)
-    data = data or mixed(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    return Loop(model, tasks_of(data), data, lambda _: {"loss": 1.0}, config, Run(folder), seed=7)
+from toys import identical, parameters, settings
 
 
 def logged(loop):
@@ -241,7 +189,7 @@ def test_a_loss_of_a_whole_step_is_not_divided(tiny, tmp_path):
     loop = loop_of(tiny, tmp_path, settings(accumulation=2, batch_size=4))
     made = losses.build(losses.ConcordanceConfig(), loop.data.targets["tone"], 2)
     loop.tasks[1] = dataclasses.replace(loop.tasks[1], loss=made)
-    with pytest.raises(UsageError, match="the loss of 'tone' is of a whole step, .* in 2 pieces"):
+    with pytest.raises(UsageError, match=r"the loss of 'tone' is of a whole step, .* in 2 pieces"):
         loop.fit()
     loop.config = settings(epochs=1)
     loop.fit()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import fits
+import mixes
 import pytest
 import torch
 
@@ -67,6 +68,20 @@ def test_two_processes_are_one(tiny, tmp_path, together, number):
     mine = parameters(model)
     for rank in (0, 1):
         theirs = torch.load(together / f"{number}.{rank}.pt", weights_only=True)
+        assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) < 1e-5
+
+
+def test_two_processes_leave_a_head_without_rows_alone_as_one_does(tiny, tmp_path, together):
+    model = mixes.build(tiny).double()
+    loop = mixes.loop_of(tiny, tmp_path, settings(epochs=2), model=model)
+    loop.fit()
+    rows, both = loop.run.history(), Run(together / "mixed").history()
+    assert any(len(row["losses"]) < len(mixes.KINDS) for row in rows if "losses" in row)
+    for one, other in zip(rows, both, strict=True):
+        assert one.get("losses") == pytest.approx(other.get("losses"), abs=1e-5)
+    mine = parameters(model)
+    for rank in (0, 1):
+        theirs = torch.load(together / f"mixed.{rank}.pt", weights_only=True)
         assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) < 1e-5
 
 

@@ -106,3 +106,19 @@ def test_numbers_are_in_the_data_s_unit():
     assert isinstance(made, Estimates)
     assert made.gold.tolist() == [[3.0, 2.0, 1.0]]
     assert made.decided.tolist() == [[3.5, 1.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading("classification", ("a", "b")),
+        Reading("multilabel", ("a", "b")),
+        Reading("regression", ("a", "b"), mean=np.array([1.0, -2.0]), scale=np.array([0.5, 4.0])),
+    ],
+    ids=lambda reading: reading.kind,
+)
+def test_outputs_are_read_back_as_the_values_that_they_are_made_of(reading):
+    values = reading.values(np.array([[0.3, -4.0], [9.0, 9.5], [60.0, -900.0]]))
+    made = reading.outputs(values)
+    assert np.isfinite(made).all()
+    assert reading.values(made) == pytest.approx(values, abs=1e-11)

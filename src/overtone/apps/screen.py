@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from overtone.data.records import Card, Record
-from overtone.evaluation.compare import Difference, Flip, McNemar
+from overtone.evaluation.compare import Difference, Flip, Interval, McNemar, Standing
 from overtone.run import Run, finite
 
 FLIPS = 20
@@ -122,6 +122,27 @@ class Comparison:
             title=f"flips: {self.fixed} fixed, {self.broken} broken (first {len(shown)})",
             styles=["green" if flip.fixed else "red" for flip in shown],
         )
+
+
+def standings(console: Console, task: str, found: Sequence[Standing]) -> None:
+    """A system and those that it is compared with: figures, and what it gains, with 95% intervals."""
+    first, *_ = found
+    metrics = list(first.figures)
+    cells = [
+        [
+            each.name,
+            *(_with_interval(each.figures.get(name), "") for name in metrics),
+            _with_interval(each.gain, "+"),
+        ]
+        for each in found
+    ]
+    table(console, [task, *metrics, f"gain of {first.name}, {metrics[0]}"], cells)
+
+
+def _with_interval(found: Interval | Difference | None, sign: str) -> str:
+    if found is None:
+        return ""
+    return f"{found.value:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"
 
 
 def data_set(console: Console, card: Card, records: Iterable[Record], n: int) -> None:

@@ -69,6 +69,7 @@ class DataConfig(Config):
     )
     train_rows: int | None = Field(None, ge=1, description="Training rows at most, drawn by the seed.")
     validation_rows: int | None = Field(None, ge=1, description="Validation rows at most, likewise.")
+    test_rows: int | None = Field(None, ge=1, description="Test rows at most, likewise; for studies.")
 
     @field_validator("labels")
     @classmethod
@@ -124,7 +125,7 @@ class Prepared:
         reports: task → what was done to get them.
         cards: one a data set, in the recipe's order.
         fingerprints: data set → what a manifest keeps of it.
-        unlabelled: task → rows without targets, for its teacher; none of them is among its training rows.
+        unlabelled: task → rows without targets, for its teacher; none is trained on or held out by the task.
     """
 
     splits: Mapping[str, Splits]
@@ -154,7 +155,10 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
         splits, more = config.split.divide(rows, config.target, seed)
         divided[name], fewer = _limited(splits, config, seed)
         left_out[name] = gone + more + fewer
-        wanting[name], others = _read_unlabelled(config, {row.id for row in divided[name].train})
+        wanting[name], others = _read_unlabelled(config)
+        own = (*divided[name].train, *splits.validation, *splits.test)
+        _check_names((*own, *wanting[name]))
+        wanting[name] = _without(wanting[name], {row.id for row in own})
         cards[name] |= others
     parts = [*divided.values(), *(Splits(rows, (), ()) for rows in wanting.values())]
     _check_names(row for part in parts for split in SPLITS for row in part[split])
@@ -165,7 +169,7 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
         for name, splits in divided.items()
     }
     leaking = {leak.row for leak in leaks if leak.split == "train"}
-    unlabelled = {name: tuple(row for row in rows if row.id not in leaking) for name, rows in wanting.items()}
+    unlabelled = {name: _without(rows, leaking) for name, rows in wanting.items()}
     reports = {}
     for name, config in tasks.items():
         _check_splits(clean[name], config)
@@ -212,30 +216,34 @@ def _read(config: DataConfig) -> tuple[list[Record], dict[str, Card], Counter[st
     return rows, cards, left_out
 
 
-def _read_unlabelled(config: DataConfig, labelled: set[str]) -> tuple[tuple[Record, ...], dict[str, Card]]:
-    """The rows for a task's teacher, without targets, but for those with these ids; and their cards."""
+def _read_unlabelled(config: DataConfig) -> tuple[tuple[Record, ...], dict[str, Card]]:
+    """The rows for a task's teacher, without targets, and their cards."""
     rows: dict[str, Record] = {}
     cards: dict[str, Card] = {}
     for choice in config.unlabelled:
         source, folder = _opened(choice, None)
         cards[source.card.name] = source.card
-        found = (replace(row, targets={}, split=None) for row in source.records(folder))
-        rows |= {row.id: row for row in found if row.id not in labelled}
+        rows |= {row.id: replace(row, targets={}, split=None) for row in source.records(folder)}
     return tuple(sorted(rows.values(), key=lambda row: row.id)), cards
+
+
+def _without(rows: Sequence[Record], ids: set[str]) -> tuple[Record, ...]:
+    return tuple(row for row in rows if row.id not in ids)
 
 
 def _limited(splits: Splits, config: DataConfig, seed: int) -> tuple[Splits, Counter[str]]:
     """The splits with as many rows as the config allows, and how many were left out."""
     left_out: Counter[str] = Counter()
     kept: dict[str, tuple[Record, ...]] = {}
-    for split, most in (("train", config.train_rows), ("validation", config.validation_rows)):
+    limits = {"train": config.train_rows, "validation": config.validation_rows, "test": config.test_rows}
+    for split, most in limits.items():
         rows: tuple[Record, ...] = getattr(splits, split)
         if most is not None and len(rows) > most:
             chosen = random.Random(f"{seed}/{split}_rows").sample(rows, most)
             left_out[f"more than {split}_rows"] = len(rows) - most
             rows = tuple(sorted(chosen, key=lambda row: row.id))
         kept[split] = rows
-    return Splits(kept["train"], kept["validation"], splits.test), left_out
+    return Splits(**kept), left_out
 
 
 def _together(parts: Iterable[Splits]) -> Splits:

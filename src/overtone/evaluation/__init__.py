@@ -1,12 +1,16 @@
 """Proof that a model is better, or that it is not.
 
 - ``config``: what is evaluated beside the model itself
-- ``baselines``: what any model has to beat: majority, TF-IDF, frozen-backbone probe
+- ``baselines``: what any model has to beat: the commonest answer, TF-IDF, frozen-backbone probe
 - ``bootstrap``: the resampling that every interval stands on, fast for metrics that are sums over rows
 - ``compare``: intervals, paired differences, McNemar, flips; per-example scores on disk
-- ``plots``: the report's pictures
-- ``findings``: what a report is made of, and its verdict in one sentence
+- ``lines``: how a row of them is written and read
+- ``findings``: what a report is made of, and the verdict on a task in one sentence
 - ``report``: what a run says about itself, in Markdown; ``page`` makes one HTML file of it
+- ``chapter``: its part on one task; ``chapter_classes`` and ``chapter_numbers`` say what only one kind has
+- ``plots``: pictures of classes; ``plots_numbers``: of numbers; ``plots_run``: of a whole run
+- ``drawing``: how every picture looks
+- ``study``: what the arms of a grid gain, over seeds; ``study_page`` is its page, ``forest`` its picture
 - ``markdown``: escaped text, tables and signed numbers
 - ``results``: the committed figures of the benchmark scripts, and the README's tables made from them
 """

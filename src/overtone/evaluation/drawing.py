@@ -30,7 +30,7 @@ def sheet(width: float, height: float) -> Figure:
 
 def style(axes: Axes, title: str, below: str) -> None:
     """Give axes a title, a name below, and the plain look: a grid, and a line only at the bottom."""
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK, **PLAIN)
     axes.set_xlabel(below, color=FAINT)
     axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -26,12 +26,12 @@ class Dot:
     """One arm's difference in one figure.
 
     Args:
-        arm: its name.
+        line: the name of the line that it is on.
         difference: with its interval.
         verdict: its colour; a dot without a verdict is hollow, so the picture can be read without colours.
     """
 
-    arm: str
+    line: str
     difference: Interval
     verdict: Verdict
 
@@ -87,7 +87,7 @@ def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
     axes.axvline(0, color=INK, linewidth=1)
     place = {arm: len(arms) - 1 - i for i, arm in enumerate(arms)}
     for dot in panel.dots:
-        y, found = place[dot.arm], dot.difference
+        y, found = place[dot.line], dot.difference
         axes.plot([found.low, found.high], [y, y], color=COLOUR[dot.verdict], linewidth=2.2, zorder=2)
         axes.plot(
             found.value,

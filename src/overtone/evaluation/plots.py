@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,7 +26,6 @@ from overtone.evaluation.drawing import (
     sheet,
     style,
 )
-from overtone.inference.decisions import Statistics
 from overtone.run import write_atomic
 from overtone.scores import (
     ECE_BINS,
@@ -39,6 +38,9 @@ from overtone.scores import (
     reliability,
     risk_coverage,
 )
+
+if TYPE_CHECKING:  # it brings PyTorch, which no picture needs
+    from overtone.inference.decisions import Statistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,6 @@ def estimated(estimates: Estimates) -> Figure:
         edge = 0.04 * (top - low) or 0.5
         limits = (low - edge, top + edge)
         style(panel, row.label, "gold")
-        panel.title.set_parse_math(False)
         if len(gold) > MANY_ROWS:
             panel.hexbin(
                 gold,

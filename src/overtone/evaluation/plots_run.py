@@ -54,7 +54,6 @@ def learning_curves(history: Sequence[Row], metric: str) -> Figure:
         ends.append(("validation", held_out, COLOURS[1]))
     label_ends(left, ends)
     style(right, f"Validation {metric}", "step")
-    right.title.set_parse_math(False)
     right.plot(*_validated(history, metric).T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
     best = _mark_best(right, history, metric)
     if best is not None:

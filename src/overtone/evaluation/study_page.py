@@ -24,6 +24,13 @@ SAID: dict[Verdict, str] = {
 }
 """What the verdict on an arm is called."""
 
+MEANT = {
+    "mean": "`mean` is over the tasks, of each one's own metric.",
+    "gap": "`gap` is that mean on training rows less the one on test rows.",
+    "train.seconds": "`train.seconds` holds what was computed of frozen layers and not kept by earlier runs.",
+}
+"""What a page says of figures that do not speak for themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Design:
@@ -162,25 +169,44 @@ def write(design: Design, results: Results, folder: Path) -> Path:
         DataError: the results are of another study.
         RunError: a file could not be written.
     """
-    found = cells(design, results)
-    panels = [
-        Panel(measure.name, measure.higher_is_better, dots)
-        for measure in design.measures
-        if (dots := _dots(measure, found))
-    ]
-    arms = [arm for arm in design.arms if arm != design.against]
-    save(forest(panels, arms, design.against), folder / f"{design.name}.png")
+    panels, names = _panels(design, cells(design, results))
+    save(forest(panels, names, design.against), folder / f"{design.name}.png")
     path = folder / f"{design.name}.md"
     write_atomic(path, page(design, results))
     return path
 
 
-def _dots(measure: Measure, found: Mapping[tuple[str, str], Cell]) -> list[Dot]:
-    return [
-        Dot(cell.arm, cell.difference, cell.verdict)
-        for (_, name), cell in found.items()
-        if name == measure.name and cell.difference is not None and cell.verdict is not None
-    ]
+def _panels(design: Design, found: Mapping[tuple[str, str], Cell]) -> tuple[list[Panel], list[str]]:
+    """The picture's panels, and the names of their lines from top to bottom.
+
+    A panel is of one measure and has a line an arm. Where arms lack tasks most lines would be empty; then a
+    line is of one arm and measure, and a panel holds all of one direction.
+    """
+    mine = [cell for cell in found.values() if cell.difference is not None]
+    if not design.partial:
+        panels = [
+            Panel(each.name, each.higher_is_better, [_dot(c, c.arm) for c in mine if c.measure == each])
+            for each in design.measures
+            if each.terms
+        ]
+        return panels, [arm for arm in design.arms if arm != design.against]
+    names = {(cell.arm, cell.measure.name): f"{cell.arm}: {cell.measure.name}" for cell in mine}
+    panels = []
+    for higher in (True, False):
+        dots = [
+            _dot(cell, names[cell.arm, cell.measure.name])
+            for cell in mine
+            if cell.measure.higher_is_better == higher
+        ]
+        if dots:
+            panels.append(Panel("difference", higher, dots))
+    return panels, list(names.values())
+
+
+def _dot(cell: Cell, name: str) -> Dot:
+    assert cell.difference is not None
+    assert cell.verdict is not None
+    return Dot(name, cell.difference, cell.verdict)
 
 
 def page(design: Design, results: Results) -> str:
@@ -204,7 +230,7 @@ def page(design: Design, results: Results) -> str:
         *_method(design, results, found),
         "[All studies](README.md)",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def told(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
@@ -331,6 +357,7 @@ def _method(design: Design, results: Results, found: Mapping[tuple[str, str], Ce
         f"The base recipe is `{design.base}`{for_all}. "
         f"Each arm was trained with the seeds {seeds} on the same rows.",
         table(["arm", "what it changes"], [[f"`{arm}`", _changed(it)] for arm, it in design.arms.items()]),
+        " ".join(said for name, said in MEANT.items() if any(name == each.name for each in design.measures)),
         "A difference is the mean over seeds of two runs with the same seed on the same rows. Its 95% "
         f"interval takes in how rows and seeds scatter, and how little {len(design.seeds)} seeds tell. The "
         f"p-values are Holm's over the {judged} differences of this page: where no arm differs, one false "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,24 +21,31 @@ if TYPE_CHECKING:
 
 
 class TeacherConfig(Config):
-    """A trained run, or the mean of several, whose outputs are learnt beside the gold (Hinton et al. 2015)."""
+    """Trained runs whose outputs are learnt beside the gold (Hinton et al. 2015)."""
 
     runs: tuple[Path, ...] = Field(
         min_length=1,
-        description="folders of trained runs that have this task; of several, the mean is learnt",
+        description="folders of trained runs that have this task; of several, their mean is learnt",
     )
     share: float = Field(0.5, ge=0.0, le=1.0, description="α, of the loss that is the teacher's")
     temperature: float = Field(
         2.0, gt=0.0, description="T, by which both sides' logits are divided; numbers have none"
     )
 
+    @field_validator("runs")
+    @classmethod
+    def _distinct(cls, runs: tuple[Path, ...]) -> tuple[Path, ...]:
+        if len(set(runs)) < len(runs):
+            raise ValueError("a run is listed twice")
+        return runs
+
 
 class Distilled:
     """(1 − α) of a task's own loss, and α of the distance to a teacher.
 
     The distance of a row is T² KL(teacher ‖ student), both with logits divided by T. Of classes that is one
-    divergence; of L labels one divergence of two outcomes each, summed; of numbers it is the squared error,
-    their mean, in units of the student's training deviation. T² keeps gradients as large as they are at T = 1.
+    divergence; of L labels one divergence of two outcomes each, summed; of numbers it is the mean squared
+    error, in units of the student's training deviation. T² keeps gradients about as large as at T = 1.
 
     Targets hold the gold in their first columns (one class, L indicators or L numbers) and the teacher's
     outputs in the last L: what a head has to put out to agree with it. A row may lack either: its gold is

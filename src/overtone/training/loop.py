@@ -244,6 +244,8 @@ class Loop:
 
     def _asked_to_stop(self, caught: list[int]) -> bool:
         """Whether any process caught a signal; all of them know, so they end at the same step."""
+        if self.accelerator.num_processes == 1:
+            return bool(caught)
         asked = torch.tensor(float(bool(caught)), device=self.accelerator.device)
         return bool(self.accelerator.reduce(asked, "sum"))
 

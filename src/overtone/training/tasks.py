@@ -43,7 +43,7 @@ class ClassificationConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: ClassLoss = CrossEntropyConfig()
-    teacher: TeacherConfig | None = None
+    teacher: TeacherConfig | None = Field(None, description="what else is learnt from; gold alone without")
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("accuracy", description="what its verdict and the mean over tasks are about")
 
@@ -55,7 +55,7 @@ class MultilabelConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: LabelLoss = BinaryCrossEntropyConfig()
-    teacher: TeacherConfig | None = None
+    teacher: TeacherConfig | None = Field(None, description="what else is learnt from; gold alone without")
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("macro_f1", description="what its verdict and the mean over tasks are about")
 
@@ -67,7 +67,7 @@ class RegressionConfig(Config):
     data: DataConfig
     head: HeadConfig = HeadConfig()
     loss: NumberLoss = MeanSquaredErrorConfig()
-    teacher: TeacherConfig | None = None
+    teacher: TeacherConfig | None = Field(None, description="what else is learnt from; gold alone without")
     weight: float = Field(1.0, gt=0, description="its share in the summed loss, where weights are fixed")
     metric: str = Field("pearson", description="what its verdict and the mean over tasks are about")
 
