@@ -1,8 +1,8 @@
 """What it saves to compute once what is frozen: beside the same loop without it, and transformers.Trainer.
 
-Conversations of EmpatheticDialogues with 32 emotions, on MiniLM-L6, the sides in turn in one process. A cached
-fit of a frozen backbone begins with an empty cache, and is timed whole: ten epochs, and the computing and
-writing of the states. An epoch of another side is the same work every time: two are timed, and count five times.
+Conversations of EmpatheticDialogues with 32 emotions, on MiniLM-L6, the sides in turn in one process. A
+cached fit of a frozen backbone begins with an empty cache, and is timed whole: ten epochs, and the computing
+and writing of the states. Elsewhere an epoch is the same work every time: two are timed, to count as ten.
 """
 
 from __future__ import annotations
@@ -204,9 +204,10 @@ def whole(precision: str, data: TrainingData, labels: int) -> tuple[float, float
 
 
 def partial(data: TrainingData, labels: int) -> tuple[float, float]:
-    """In bf16, what ten epochs of full fine-tuning take beside four of six layers cached; and the losses' gap.
+    """How often ten cached epochs with four of six layers frozen fit into ten of full fine-tuning, in bf16.
 
-    The gap is taken in fp32, over one pass: in bf16 another order of the same products is a larger one.
+    And the largest difference between the losses of the cached and the uncached one; in fp32, as in bf16 the
+    same products in another order differ by more.
     """
     bottom: dict[str, object] = {"kind": "bottom", "layers": 4}
     full, _, _ = fit(data, labels, {"kind": "none"}, "bf16", cached=False, epochs=TIMED)

@@ -23,9 +23,9 @@ LEVELS = [
     {"system", "lineage", "teaching"},
     {"proof"},
     {"pipeline"},
-    {"study"},
+    {"study", "jury"},
     {"doctor", "backbones"},
-    {"cli", "cli_known"},
+    {"cli", "cli_bench", "cli_known"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""
 

@@ -96,13 +96,7 @@ def test_thresholds_are_tuned_on_the_served_model(tiny, table_multilabel, tmp_pa
     resolved = made(
         tiny,
         table_multilabel,
-        tasks={
-            "emotion": task(
-                table_multilabel,
-                kind="multilabel",
-                loss={"kind": "binary_cross_entropy", "positive_weights": 0.5},
-            )
-        },
+        tasks={"emotion": task(table_multilabel, kind="multilabel", loss=weighted)},
     )
     run = Run(tmp_path / "run")
     _, fit = train(resolved, run)
@@ -328,10 +322,10 @@ def test_a_whole_run(tiny, table, tmp_path):
     assert {"recipe.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation"} <= names
     assert {"plots", "report.md", "report.html"} <= names
     assert yaml.safe_load(run.recipe.read_text())["name"] == "moods"
-    scores = [
-        json.loads(line) for line in (run.evaluation / "emotion" / "test.jsonl").read_text().splitlines()
-    ]
-    assert len(scores) == 1 + run.facts()["data"]["rows"]["test"]  # the first line says what the rest is
+    lines = (run.evaluation / "emotion" / "test.jsonl").read_text().splitlines()
+    assert (
+        len(lines) == 1 + run.facts()["data"]["emotion"]["rows"]["test"]
+    )  # the first line says what the rest is
     with pytest.raises(RunError, match="is finished"):
         pipeline.run(resolved, run)
 

@@ -19,6 +19,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
 from overtone.data.records import Record
@@ -112,19 +114,28 @@ def write_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
-    """A random encoder of two layers of width 32, with its tokenizer, in transformers' layout."""
+def write_encoder(folder: Path, kind: str = "bert", seed: int = 0, layers: int = 2) -> Path:
+    """A random encoder of some layers of width 32, with its tokenizer, in transformers' layout."""
     vocabulary = len(write_tokenizer(folder))
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
     common: dict[str, Any] = {"vocab_size": vocabulary, "max_position_embeddings": 64, "pad_token_id": 0}
     match kind:
         case "bert":
             model = BertModel(BertConfig(**common, **sizes))
         case "roberta":  # its first position is the one after the padding's
             model = RobertaModel(RobertaConfig(**{**common, "max_position_embeddings": 65}, **sizes))
+        case "xlm-roberta":
+            model = XLMRobertaModel(XLMRobertaConfig(**{**common, "max_position_embeddings": 65}, **sizes))
         case "distilbert":
-            model = DistilBertModel(DistilBertConfig(**common, n_layers=2, n_heads=4, dim=32, hidden_dim=64))
+            model = DistilBertModel(
+                DistilBertConfig(**common, n_layers=layers, n_heads=4, dim=32, hidden_dim=64)
+            )
         case _:
             raise ValueError(kind)
     with torch.no_grad():  # the usual scale of 0.02 makes every text nearly alike at this width
@@ -163,14 +174,8 @@ def build_model(
 def training_data(model: Model, rows: list[Record], *, multilabel: bool = False) -> TrainingData:
     """Rows as the loop takes them."""
     encoded = encode(model.body.tokenizer, [row.text for row in rows], model.body.max_length)
-    return TrainingData(
-        encoded,
-        {
-            "emotion": tasks.encode_targets(
-                rows, "emotion", LABELS, "multilabel" if multilabel else "classification"
-            )
-        },
-    )
+    kind: tasks.Kind = "multilabel" if multilabel else "classification"
+    return TrainingData(encoded, {"emotion": tasks.encode_targets(rows, "emotion", LABELS, kind)})
 
 
 def settings(**changes: Any) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""Where Overtone keeps what it downloads or converts once for every run."""
+"""Where Overtone keeps what it downloads, converts or computes once for every run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder of one kind of thing, such as ``data`` or ``weights``; it need not exist yet.
+    """The folder of one kind of thing, such as ``data``, ``weights`` or ``states``; it need not exist yet.
 
     ``$OVERTONE_CACHE/<kind>``, else ``$XDG_CACHE_HOME/overtone/<kind>``, else ``~/.cache/overtone/<kind>``.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from rich.text import Text
 
 from overtone.apps.catalogue import Json, data_app, err, out, weights_app
+from overtone.cli_bench import bench_app
 from overtone.errors import OvertoneError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+app.add_typer(bench_app, name="bench")
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell has it."""
@@ -191,35 +194,50 @@ def evaluate(
     with place.lock():
         proof.prove(resolved, pipeline.prepare(resolved, place), place)
     if json_:
-        found = {name: read_json(place.evaluation / name / "test.summary.json") for name in resolved.tasks}
-        print(screen.as_json(found))  # noqa: T201
+        told = {name: read_json(place.evaluation / name / "test.summary.json") for name in resolved.tasks}
+        print(screen.as_json(told))  # noqa: T201
     else:
         screen.report(run_folder, out, err)
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="A run's folder, or a file of per-example scores.")],
-    b: Annotated[Path, typer.Argument(help="Another.")],
+    a: Annotated[
+        Path, typer.Argument(help="A run's folder, a file of per-example scores, or a study's name or file.")
+    ],
+    b: Annotated[Path | None, typer.Argument(help="Another run or file; none with a study.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="The metric whose difference is given, such as valence.pearson.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="One task of several.")] = None,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 7,
+    runs: Runs = Path("runs"),
+    docs: Annotated[Path | None, typer.Option(help="Of a study: the folder of its page and index.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Of a study: the file of its figures.")] = None,
     json_: Json = False,
 ) -> None:
-    """Compare two runs on the same test rows: paired bootstrap, McNemar, and the rows that flipped."""
+    """Compare two runs on the same test rows, or the arms of a study, which trains what it lacks."""
+    from overtone import grid, study
     from overtone.apps import comparing, screen
 
-    found = {
+    if b is None:
+        if not grid.is_study(str(a)):
+            known = ", ".join(grid.shipped())
+            raise UsageError(f"{a} is compared with nothing", hint=f"name a second run, or a study: {known}")
+        places = study.Places(runs, docs, results)
+        found = study.answer(grid.load(str(a)), str(a), places, lambda line: err.print(Text(line)))
+        if json_:
+            print(screen.as_json(asdict(found)))  # noqa: T201
+        return
+    pairs = {
         name: comparing.compared((str(a), str(b)), files, metric, seed)
         for name, files in comparing.pairs(a, b, task).items()
     }
     if json_:
-        print(screen.as_json({name: each.as_dict() for name, each in found.items()}))  # noqa: T201
+        print(screen.as_json({name: each.as_dict() for name, each in pairs.items()}))  # noqa: T201
         return
-    for name, each in found.items():
-        if len(found) > 1:
+    for name, each in pairs.items():
+        if len(pairs) > 1:
             out.print(Text(f"\n{name}", style="bold"))
         each.show(out)
 

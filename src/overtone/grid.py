@@ -65,8 +65,8 @@ class Study(Config):
     figures: tuple[FigureName, ...] = Field(
         min_length=1,
         description="the first that an arm has is its verdict: mean (of every task's own metric), "
-        "task.metric, task.label.metric, gap (mean on training rows less mean on test rows), "
-        + ", ".join(COSTS),
+        "mean.metric (of the tasks that have it), task.metric, task.label.metric, "
+        "gap (mean on training rows less mean on test rows), " + ", ".join(COSTS),
     )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of the rows")
 

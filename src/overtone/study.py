@@ -286,7 +286,7 @@ class _Cell:
         }
         facts = self.run.facts()
         costs = {name: float(facts[part][key]) for name, (part, key, _) in COSTS.items()}
-        return Trial(scores, costs)
+        return Trial(scores, costs, self.run.name)
 
 
 def _refuse_another(run: Run, recipe: Recipe) -> None:

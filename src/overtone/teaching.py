@@ -90,11 +90,11 @@ def teach(
         lineage.refuse_known(runs, judges, divide, "rows that validate and test its student")
     splits, unlabelled = dict(prepared.splits), dict(prepared.unlabelled)
     for name, teacher in teachers.items():
-        reader = system.together(teacher.runs)
         own = splits[name]
-        train = _taught(name, own.train, reader, readings[name])
-        splits[name] = Splits(train, own.validation, own.test)
-        unlabelled[name] = _taught(name, unlabelled[name], reader, readings[name])
+        rows = (*own.train, *unlabelled[name])
+        taught = _taught(name, rows, system.together(teacher.runs), readings[name])
+        splits[name] = Splits(taught[: len(own.train)], own.validation, own.test)
+        unlabelled[name] = taught[len(own.train) :]
     return replace(prepared, splits=splits, unlabelled=unlabelled)
 
 
@@ -120,4 +120,4 @@ def _read(task: str, rows: Sequence[Record], reader: Ensemble) -> Floats:
         reader.values([row.text for row in chunk], [row.context for row in chunk], [task])[task]
         for chunk in shown
     ]
-    return np.concatenate(values) if values else np.zeros((0, len(reader.readings[task].labels)))
+    return np.concatenate(values)

@@ -154,6 +154,9 @@ def test_negative_transfer_is_flagged(tmp_path):
     assert "**Helped**: `mood-alone` in `mood.accuracy` +0.200" in page
     values = {row[0]: row[1:] for row in rows_of(page, "arm")}
     assert values["`mood-alone`"] == ["0.700 ± 0.000", ""]
+    panels, lines = study_page._panels(asked, study_page.cells(asked, results))
+    assert lines == ["mood-alone: mood.accuracy", "tone-alone: tone.accuracy"]
+    assert [[dot.line for dot in panel.dots] for panel in panels] == [lines]
 
 
 def test_page_picture_and_index(results, tmp_path):

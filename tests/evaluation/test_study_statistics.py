@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from overtone.evaluation.study import (
 from overtone.scores import METRICS, Estimates, Predictions
 
 COST = dict.fromkeys(COSTS, 1.0)
+FITS = itertools.count()
 
 
 def decided(right, labels=("a", "b")):
@@ -42,9 +44,9 @@ def estimated(noise, n=80, seed=0):
     return Estimates(tuple(f"v{i}" for i in range(n)), ("up", "down"), gold, made, ("s",) * n)
 
 
-def trial(**scored):
-    """Test rows by task."""
-    return Trial({("test", name): each for name, each in scored.items()}, COST)
+def trial(fit="", **scored):
+    """Test rows by task; by default of a fit of its own."""
+    return Trial({("test", name): each for name, each in scored.items()}, COST, fit or str(next(FITS)))
 
 
 KNOWN = {"mood": (decided([]), "accuracy"), "vad": (estimated(1), "pearson")}
@@ -128,6 +130,11 @@ def test_what_a_study_may_name():
     assert measure_of("mood.log_loss", KNOWN).higher_is_better is False
     assert measure_of("vad.up.pearson", KNOWN).terms[0].metric == "up.pearson"
     assert measure_of("train.seconds", KNOWN).terms == ()
+    assert measure_of("mean.ece", KNOWN).terms == (Term(1.0, "test", "mood", "ece"),)
+    assert measure_of("mean.accuracy", {**KNOWN, "tone": KNOWN["mood"]}).terms == (
+        Term(0.5, "test", "mood", "accuracy"),
+        Term(0.5, "test", "tone", "accuracy"),
+    )
     lower = {**KNOWN, "vad": (estimated(1), "rmse")}
     assert measure_of("mean", lower).terms[1].share == -0.5
 
@@ -136,6 +143,8 @@ def test_what_a_study_may_name():
     ("name", "hint"),
     [
         ("moood.accuracy", "did you mean 'mood.accuracy'?"),
+        ("mean.acuracy", "did you mean 'accuracy'?"),
+        ("mean.hamming", "leave it out"),
         ("moods", "known: gap, mean, mood.accuracy, train.epochs"),
         ("mood.acuracy", "did you mean 'accuracy'?"),
         ("train.second", "did you mean 'train.seconds'?"),
@@ -190,6 +199,22 @@ def test_where_rows_do_not_differ_it_is_student_s_paired_test():
     assert (gain.difference.low, gain.difference.high) == pytest.approx((bounds.low, bounds.high))
 
 
+def test_two_ways_to_read_one_fit_are_compared_by_themselves():
+    """A third arm whose seeds scatter says nothing of two readings that say the same."""
+    chance = np.random.default_rng(1)
+    seeds = [decided(chance.random(50) < share) for share in (0.4, 0.6, 0.8)]
+    base = [trial(fit=f"a-{i}", mood=each) for i, each in enumerate(seeds)]
+    other = [trial(mood=decided(chance.random(50) < share)) for share in (0.8, 0.6, 0.4)]
+    same = [trial(fit=f"a-{i}", mood=each) for i, each in enumerate(seeds)]
+    found = {}
+    for name, arm in (("same", same), ("copy", [dataclasses.replace(each, fit="b") for each in same])):
+        trials = {"base": base, "other": other, name: arm}
+        gain = found_by(analyse(trials, [ACCURACY], "base", seed=1, resamples=100))[name, "mood.accuracy"]
+        found[name] = gain.difference
+    assert dataclasses.astuple(found["same"]) == (0, 0, 0, 1)
+    assert found["copy"].low < -0.1 < 0.1 < found["copy"].high
+
+
 def test_a_mean_over_tasks_and_a_gap_by_hand():
     trials = {
         arm: [
@@ -201,6 +226,7 @@ def test_a_mean_over_tasks_and_a_gap_by_hand():
                     ("train", "vad"): estimated(0.1, seed=seed + 9),
                 },
                 {**COST, "train.seconds": 30.0 + right},
+                f"{arm}-{seed}",
             )
             for seed in range(3)
         ]
@@ -264,18 +290,18 @@ def test_p_values_are_adjusted_for_the_whole_study():
 def test_arms_without_a_difference_rarely_get_a_verdict(scatter):
     """Rows and seeds scatter, and nothing helps: about one study in twenty may say otherwise."""
     chance, wrong = np.random.default_rng(5), 0
-    for study in range(150):
-        hard = chance.random(150)
+    for study in range(80):
+        hard = chance.random(100)
         trials = {
             arm: [
-                trial(mood=decided(hard + 0.5 * chance.random(150) < 0.9 + scatter * chance.normal()))
+                trial(mood=decided(hard + 0.5 * chance.random(100) < 0.9 + scatter * chance.normal()))
                 for _ in range(3)
             ]
             for arm in ("base", "one", "two")
         }
-        found = analyse(trials, [ACCURACY], "base", seed=study, resamples=60)
+        found = analyse(trials, [ACCURACY], "base", seed=study, resamples=40)
         wrong += any(each.difference is not None and each.difference.p < 0.05 for each in found)
-    assert wrong <= 14  # of 150 at 5%: with a chance of 99%
+    assert wrong <= 9  # of 80 at 5%: with a chance of 99%
 
 
 def test_arms_of_other_rows_are_refused():

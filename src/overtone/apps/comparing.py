@@ -26,7 +26,8 @@ def pairs(a: Path, b: Path, task: str | None) -> dict[str, tuple[Path, Path]]:
     common = [name for name in first if name in second]
     if not common and 1 in (len(first), len(second)) and (a.is_file() or b.is_file()):
         if len(first) == len(second) == 1:
-            return {next(iter(first)): (*first.values(), *second.values())}
+            (one,), (other,) = first.values(), second.values()
+            return {next(iter(first)): (one, other)}
         raise UsageError(
             f"{a} and {b} have no task in common", hint="name two files of per-example scores, test.jsonl"
         )

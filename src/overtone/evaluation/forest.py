@@ -1,4 +1,4 @@
-"""The picture of a study: every difference as a dot with its interval, a panel a figure."""
+"""The picture of a study: every difference as a dot with its interval."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from overtone.evaluation.study import Verdict
 COLUMNS = 4
 """Panels side by side, at most."""
 
+NARROWEST = 6.0
+"""Inches that the line below the panels needs."""
+
 COLOUR: dict[Verdict, str] = {"helps": COLOURS[0], "hurts": COLOURS[5], "no difference shown": "#9aa1ab"}
 FILL: dict[Verdict, str] = {**COLOUR, "no difference shown": "white"}
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One arm's difference in one figure.
+    """One difference.
 
     Args:
         line: the name of the line that it is on.
@@ -38,12 +41,12 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure of a study.
+    """Differences on one scale.
 
     Args:
-        name: of the figure.
-        higher_is_better: which side of zero is the good one.
-        dots: one an arm that has the figure.
+        name: its title, such as the figure that they are of.
+        higher_is_better: whether the good side is the right one.
+        dots: one a line at most.
     """
 
     name: str
@@ -51,21 +54,21 @@ class Panel:
     dots: Sequence[Dot]
 
 
-def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure:
+def forest(panels: Sequence[Panel], lines: Sequence[str], against: str) -> Figure:
     """Differences from one arm, with 95% intervals; every panel has its own scale.
 
     Args:
         panels: at least one.
-        arms: the arms other than ``against``, from top to bottom.
+        lines: the names of their lines, from top to bottom; the same in all panels.
         against: the arm at zero.
     """
     rows = math.ceil(len(panels) / COLUMNS)
     columns = math.ceil(len(panels) / rows)
-    longest = max(map(len, arms))
-    figure = sheet(0.5 + 0.085 * longest + 2.35 * columns, rows * (1.05 + 0.3 * len(arms)) + 0.3)
+    width = 0.5 + 0.085 * max(map(len, lines)) + 2.35 * columns
+    figure = sheet(max(width, NARROWEST), rows * (1.05 + 0.3 * len(lines)) + 0.3)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
-        _panel(axes, panel, arms)
+        _panel(axes, panel, lines)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     figure.supxlabel(
@@ -78,14 +81,14 @@ def forest(panels: Sequence[Panel], arms: Sequence[str], against: str) -> Figure
     return figure
 
 
-def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
-    """One panel; arms that lack its figure have an empty line."""
+def _panel(axes: Axes, panel: Panel, lines: Sequence[str]) -> None:
+    """One panel; a line without a dot stays empty."""
     style(axes, panel.name, "better →" if panel.higher_is_better else "← better")
     axes.title.set_parse_math(False)
     axes.title.set_fontsize(9.5)
     axes.xaxis.label.set_fontsize(8)
     axes.axvline(0, color=INK, linewidth=1)
-    place = {arm: len(arms) - 1 - i for i, arm in enumerate(arms)}
+    place = {line: len(lines) - 1 - i for i, line in enumerate(lines)}
     for dot in panel.dots:
         y, found = place[dot.line], dot.difference
         axes.plot([found.low, found.high], [y, y], color=COLOUR[dot.verdict], linewidth=2.2, zorder=2)
@@ -99,11 +102,11 @@ def _panel(axes: Axes, panel: Panel, arms: Sequence[str]) -> None:
             markeredgewidth=1.6,
             zorder=3,
         )
-    axes.set_yticks(range(len(arms)), arms[::-1], **PLAIN)
+    axes.set_yticks(range(len(lines)), lines[::-1], **PLAIN)
     axes.tick_params(axis="y", labelcolor=INK)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(visible=False, axis="y")
-    axes.set_ylim(-0.6, len(arms) - 0.4)
+    axes.set_ylim(-0.6, len(lines) - 0.4)
     # Zero in the middle of every panel: a scale that starts at the dots would hide how far zero is.
     reach = 1.12 * max((max(-d.difference.low, d.difference.high) for d in panel.dots), default=0.0)
     if reach > 0:

@@ -15,7 +15,7 @@ from overtone.breakdown import metric_named
 from overtone.errors import DataError, did_you_mean
 from overtone.evaluation.bootstrap import of_metric, resampled
 from overtone.evaluation.compare import Difference, aligned
-from overtone.scores import Floats, Scored
+from overtone.scores import METRICS, Floats, Scored, applies
 
 LEVEL = 0.05
 """The largest chance of a false verdict, one or more, in a study whose arms do not differ."""
@@ -53,7 +53,7 @@ class Measure:
     """A figure that a study compares its arms by.
 
     Args:
-        name: ``mean``, ``gap``, ``task.metric``, ``task.label.metric``, or one of ``COSTS``.
+        name: see ``measure_of``.
         terms: it is their weighted sum; none for a cost.
         higher_is_better: the direction.
         unit: what it counts.
@@ -72,10 +72,12 @@ class Trial:
     Args:
         scores: what it said, by part and task.
         costs: one value for each of ``COSTS``.
+        fit: the name of the trained model; trials that differ in how they read it share one.
     """
 
     scores: Mapping[tuple[Part, str], Scored]
     costs: Mapping[str, float]
+    fit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ def measure_of(name: str, tasks: Mapping[str, tuple[Scored, str]]) -> Measure:
 
     Args:
         name: ``mean`` is over tasks, of each task's own metric (minus it, where lower is better); ``gap`` is
-            that mean on training rows minus the one on test rows; else ``task.metric``,
-            ``task.label.metric``, or one of ``COSTS``.
+            that mean on training rows minus the one on test rows; ``mean.metric`` is over the tasks that have
+            the metric; else ``task.metric``, ``task.label.metric``, or one of ``COSTS``.
         tasks: task → something scored with its labels, with or without rows, and its own metric.
 
     Raises:
@@ -121,6 +123,14 @@ def measure_of(name: str, tasks: Mapping[str, tuple[Scored, str]]) -> Measure:
                 terms.append(Term(sign * direction / len(tasks), part, task, metric))
         return Measure(name, tuple(terms), higher_is_better=name == "mean", unit="score")
     task, _, metric = name.partition(".")
+    if task == "mean" and metric:
+        if metric not in METRICS:
+            raise DataError(f"no metric '{metric}'", hint=did_you_mean(metric, METRICS))
+        have = [each for each, (scored, _) in tasks.items() if applies(metric, scored.kind)]
+        if not have:
+            raise DataError(f"no task has the metric '{metric}'", hint="leave it out of `figures`")
+        shares = tuple(Term(1 / len(have), "test", each, metric) for each in have)
+        return Measure(name, shares, METRICS[metric].higher_is_better, METRICS[metric].unit)
     if task not in tasks or not metric:
         known = ["mean", "gap", *COSTS, *(f"{each}.{own}" for each, (_, own) in tasks.items())]
         raise DataError(f"no figure '{name}'", hint=did_you_mean(name, known))
@@ -141,7 +151,8 @@ def analyse(
     A difference is the mean over seeds of arm minus arm, both run with that seed. Its variance is a sum. The
     rows' part is that of a bootstrap that draws the rows of each task, the same for every arm and seed. The
     seeds' part is what a layout of arms by seeds leaves over once the means of arms and of seeds are taken
-    off, or the variance of the arm's own differences, if that is larger.
+    off, or the variance of the arm's own differences, if that is larger. An arm that only reads the same fits
+    otherwise has little to do with how fits differ, and is laid out with the arm that it is compared with.
 
     Why not a bootstrap of the seeds as well: it would take three seeds for all there are. Where arms differ
     by nothing but chance it would find a difference whenever three seeds agree on its sign: in every fourth
@@ -231,13 +242,17 @@ def _findings(
         points[arm] = sum((share * point for share, (point, _) in pairs), np.zeros(1))
         resamples[arm] = sum((share * value for share, (_, value) in pairs), np.zeros((1, 1)))
     rows = sum(len(trials[against][0].scores[part].ids) for part in parts)
-    left, freedom = left_over(np.stack([points[arm] for arm in have]))
+    same = [arm for arm in have if trials[arm][0].fit == trials[against][0].fit]
     found = []
     for arm in have:
         finding = Finding(arm, measure, tuple(points[arm].tolist()), rows)
         if arm != against:
             by_seed = points[arm] - points[against]
             by_rows = (resamples[arm] - resamples[against]).mean(axis=1)
+            layout = (
+                [against, arm] if arm in same else [against, *(each for each in have if each not in same)]
+            )
+            left, freedom = left_over(np.stack([points[each] for each in layout]))
             of_seeds = max(float(by_seed.var(ddof=1)), 2 * left) / len(by_seed)
             gain = difference_over(float(by_seed.mean()), float(np.nanvar(by_rows)), of_seeds, freedom)
             finding = replace(finding, difference=gain)
@@ -255,7 +270,7 @@ def left_over(values: Floats) -> tuple[float, int]:
     arms, seeds = values.shape
     rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     freedom = (arms - 1) * (seeds - 1)
-    return float((rest**2).sum() / max(freedom, 1)), freedom
+    return float((rest**2).sum()) / freedom, freedom
 
 
 def difference_over(value: float, of_rows: float, of_seeds: float, freedom: int) -> Difference:

@@ -242,7 +242,7 @@ def told(design: Design, found: Mapping[tuple[str, str], Cell]) -> str:
         group = [_arm_told(cell, len(names) > 1) for cell in firsts if cell.verdict == kind]
         if group:
             sentences.append(f"**{words}**: {'; '.join(group)}.")
-    if not any(cell.verdict == "helps" for cell in firsts):
+    if not any(cell.verdict == "helps" for cell in found.values()):
         sentences.insert(0, "**Nothing that was tried helped.**")
     sentences += [_transfer(design, found), _elsewhere(firsts, found), _cost(design, found)]
     return " ".join(filter(None, sentences))

@@ -1,5 +1,6 @@
 """Models: what turns text into states, and states into outputs.
 
 ``weights`` name → where its weights are · ``encoder`` the bidirectional body · ``adapters`` LoRA on a body ·
-``heads`` states → one task's outputs · ``model`` a body and its heads · ``tfidf`` the linear text model.
+``heads`` states → one task's outputs · ``states`` of a frozen part, as a body reads them ·
+``model`` a body and its heads · ``tfidf`` the linear text model.
 """

@@ -45,8 +45,9 @@ class StateCache:
         self._weights: tuple[int, str] | None = None
 
     def __call__(self, encoded: Encoded, *, bf16: bool) -> FrozenStates | None:
-        """What the model reads in place of these texts' ids; None where no layer is frozen.
+        """What the model reads in place of these texts' ids.
 
+        None where no layer is frozen, or its states would be more than the disk is to hold (``shelf.LIMIT``).
         Where the whole backbone is frozen and all heads pool alike, the mean or the first token, a text is
         that one vector.
 
@@ -73,7 +74,7 @@ class StateCache:
                 begun = time.perf_counter()
                 found = self._compute(encoded, pooling, torch.empty_like(like, device="cpu"), bf16=bf16)
                 if time.perf_counter() - begun > SLOW:
-                    shelf.write(path, found)
+                    found = shelf.keep(path, found)
         _remember(key, found)
         return FrozenStates(found, offsets)
 

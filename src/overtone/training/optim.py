@@ -86,7 +86,7 @@ def multiplier(
 
 def groups(model: Model, config: OptimConfig) -> list[dict[str, Any]]:
     """Parameter groups by learning rate and weight decay; only what is trained, names kept beside."""
-    depth = int(getattr(model.body.backbone.config, "num_hidden_layers", 0))
+    depth = model.body.depth
     found: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -19,16 +19,14 @@ LIMIT = 8 * 2**30
 
 
 def read(path: Path, like: Tensor) -> Tensor | None:
-    """A tensor that was written there, mapped into memory; None where there is none, or a damaged one.
+    """A tensor that was kept there, mapped into memory; None where there is none, or a damaged one.
 
     Args:
         path: of the file.
         like: of the same shape and type, without values (on the device ``meta``).
     """
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            found: Tensor = file.get_tensor("states")
-            checksum = (file.metadata() or {}).get("crc32")
+        found, checksum = _map(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, safetensors.SafetensorError) as error:
@@ -42,8 +40,12 @@ def read(path: Path, like: Tensor) -> Tensor | None:
     return found
 
 
-def write(path: Path, states: Tensor) -> None:
-    """Write a tensor whole or not at all; a disk that is full costs the next process time, and no error."""
+def keep(path: Path, states: Tensor) -> Tensor:
+    """Write a tensor whole or not at all; a disk that is full costs the next process time, and no error.
+
+    Returns:
+        The same values, mapped from the file, whose memory the system can take back; or ``states`` itself.
+    """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +55,18 @@ def write(path: Path, states: Tensor) -> None:
         os.close(handle)
         safetensors.torch.save_file({"states": states}, temporary, {"crc32": _checksum(states)})
         temporary.replace(path)
+        return _map(path)[0]
     except (OSError, safetensors.SafetensorError) as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         _say(f"what is frozen could not be kept in {path.parent} ({error}): the next run computes it again")
+        return states
+
+
+def _map(path: Path) -> tuple[Tensor, str | None]:
+    """The tensor of a file, and its checksum as it was written."""
+    with safetensors.safe_open(path, "pt") as file:
+        return file.get_tensor("states"), (file.metadata() or {}).get("crc32")
 
 
 def _make_room(folder: Path, left: int) -> None:

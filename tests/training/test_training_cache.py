@@ -186,7 +186,7 @@ def test_memory_then_disk_then_the_body(tiny, folder, monkeypatch):
     again = StateCache(frozen(tiny))(encoded(model), bf16=False)  # another run of this process
     assert again.flat is first.flat
     forget()
-    monkeypatch.setattr(shelf, "write", lambda *_: pytest.fail("it was there"))
+    monkeypatch.setattr(shelf, "keep", lambda *_: pytest.fail("it was there"))
     read = StateCache(frozen(tiny))(encoded(model), bf16=False)
     assert len(calls) == 1
     assert read.flat is not first.flat
@@ -294,7 +294,7 @@ def test_a_file_of_another_shape_is_not_taken(tiny, folder):
     first = StateCache(model)(encoded(model), bf16=False)
     (path,) = folder.iterdir()
     path.unlink()
-    shelf.write(path, first.flat[:-1].clone())
+    shelf.keep(path, first.flat[:-1].clone())
     forget()
     assert torch.equal(StateCache(model)(encoded(model), bf16=False).flat, first.flat)
 
