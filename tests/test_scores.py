@@ -80,6 +80,8 @@ def test_single_label_metrics_by_hand():
         # Rows of a outrank 7 of 8 others (0.6 and 0.8 against 0.5, 0.2, 0.1, 0.0).
         "roc_auc": (1 + 7 / 8 + 1) / 3,
         "average_precision": (1 + (1 / 1 + 2 / 3) / 2 + 1) / 3,
+        # The two at 0.5 come last: no error among the first four, then one of five and two of six.
+        "aurc": (1 / 5 + 2 / 6) / 6,
     }
     assert found == pytest.approx(expected)
     assert "hamming" not in found
@@ -124,7 +126,7 @@ def test_multilabel_metrics_equal_scikit_learn(seed):
 def test_a_metric_knows_its_name_direction_and_unit():
     assert all(name == metric.name and metric.unit for name, metric in METRICS.items())
     lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
-    assert lower == {"log_loss", "brier", "ece", "hamming", "mae", "rmse"}
+    assert lower == {"log_loss", "brier", "ece", "aurc", "hamming", "mae", "rmse"}
 
 
 def test_each_kind_has_its_metrics():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from overtone.breakdown import MEASURES
+from overtone.breakdown import metric_paths
 from overtone.config import Config
 from overtone.data.leakage import LeakageConfig
 from overtone.data.partition import carve
@@ -22,7 +20,7 @@ from overtone.evaluation.config import EvaluateConfig
 from overtone.inference.cascade import CascadeConfig
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
-from overtone.scores import metrics_of
+from overtone.schema import check, read_yaml
 from overtone.training.loop import TrainConfig
 from overtone.training.tasks import TaskConfig
 
@@ -63,7 +61,7 @@ class Recipe(Config):
     def _metrics_apply(self) -> Recipe:
         known = ["mean", "loss"]
         for name, task in self.tasks.items():
-            apply = _metrics(task)
+            apply = metric_paths(task.kind, task.data.labels)
             if task.metric not in apply:
                 raise ValueError(
                     f"tasks.{name}.metric: no '{task.metric}': {did_you_mean(task.metric, apply)}"
@@ -130,13 +128,6 @@ class Recipe(Config):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def _metrics(task: TaskConfig) -> list[str]:
-    """The names of what a task can be judged by: metrics, and metrics of one label or number."""
-    whole = metrics_of(task.kind)
-    parts = whole if task.kind == "regression" else MEASURES
-    return [*whole, *(f"{label}.{part}" for label in task.data.labels for part in parts)]
-
-
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
     folder = Path(str(resources.files("overtone") / "recipes"))
@@ -171,16 +162,7 @@ def parse(values: Mapping[str, Any], origin: str) -> Recipe:
     if isinstance(tasks, dict):
         kept = {name: task for name, task in tasks.items() if task is not None}
         values = {**values, "tasks": kept}
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        found: list[dict[str, Any]] = [dict(problem) for problem in error.errors(include_url=False)]
-        # A list whose items are wrong is also called too short; what is wrong inside says enough.
-        inside = {problem["loc"][:depth] for problem in found for depth in range(1, len(problem["loc"]))}
-        problems = [_explain(problem, values) for problem in found if problem["loc"] not in inside]
-        raise UsageError(
-            f"{origin}: " + "\n".join(problems), hint="the schema: overtone data schema"
-        ) from error
+    return check(Recipe, values, origin, hint="the schema: overtone data schema")
 
 
 def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -191,12 +173,7 @@ def _read(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"no recipe '{name}'", hint=did_you_mean(name, known))
     if path in above:
         raise UsageError(f"{path} extends itself", hint="see `extends` in " + ", ".join(map(str, above)))
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} is not a recipe: it holds {type(values).__name__}, not keys and values")
+    values = read_yaml(path, "recipe")
     base = values.pop("extends", None)
     if base is None:
         return values
@@ -259,62 +236,3 @@ def _item(items: list[Any], part: str, override: str) -> Any:  # noqa: ANN401 - 
     if not part.isdigit() or int(part) >= len(items):
         raise UsageError(f"--set {override}: '{part}' is not a place in a list of {len(items)}")
     return items[int(part)]
-
-
-def _explain(problem: dict[str, Any], values: Mapping[str, Any]) -> str:
-    """One validation problem as a sentence."""
-    place = _written(problem["loc"], values)
-    match problem["type"]:
-        case "extra_forbidden":
-            fields = _fields(Recipe, problem["loc"][:-1])
-            return f"unknown key '{place}': {did_you_mean(str(problem['loc'][-1]), fields)}"
-        case "missing":
-            return f"'{place}' is missing"
-        case "union_tag_not_found":
-            return f"'{place}.kind' is missing"
-        case "union_tag_invalid":
-            kinds = [kind.strip(" '") for kind in problem["ctx"]["expected_tags"].split(",")]
-            return f"{place}.kind: no '{problem['ctx']['tag']}': {did_you_mean(problem['ctx']['tag'], kinds)}"
-        case "value_error":
-            return f"{place}: {problem['ctx']['error']}" if place else str(problem["ctx"]["error"])
-    message: str = problem["msg"]
-    return f"{place}: {message[:1].lower()}{message[1:]} (found {problem['input']!r:.80})"
-
-
-def _written(place: Sequence[int | str], values: Any) -> str:  # noqa: ANN401 - any YAML value
-    """A place as the recipe writes it; pydantic's holds the kind too, where a union was entered."""
-    parts: list[str] = []
-    for part in place:
-        if isinstance(values, dict) and part not in values and values.get("kind") == part:
-            continue
-        parts.append(str(part))
-        if isinstance(values, dict):
-            values = values.get(part)
-        elif isinstance(values, list | tuple) and isinstance(part, int):
-            values = values[part]
-    return ".".join(parts)
-
-
-def _fields(annotation: Any, place: Sequence[int | str]) -> set[str]:  # noqa: ANN401 - any type annotation
-    """The keys known at a place in the recipe; the place holds the kind where a union was entered."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated or origin is tuple:
-        inner = typing.get_args(annotation)[0]
-        rest = place[1:] if origin is tuple and place and isinstance(place[0], int) else place
-        return _fields(inner, rest)
-    if origin is dict:
-        return _fields(typing.get_args(annotation)[1], place[1:]) if place else set()
-    if origin in (typing.Union, types.UnionType):
-        members = [member for member in typing.get_args(annotation) if isinstance(member, type)]
-        for member in members:
-            tag = member.model_fields.get("kind") if issubclass(member, BaseModel) else None
-            if place and tag is not None and tag.default == place[0]:
-                return _fields(member, place[1:])
-        models = [member for member in members if issubclass(member, BaseModel)]
-        return set().union(*(_fields(member, place) for member in models)) if models else set()
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not place:
-            return set(annotation.model_fields)
-        field = annotation.model_fields.get(str(place[0]))
-        return set() if field is None else _fields(field.annotation, place[1:])
-    return set()

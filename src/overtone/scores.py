@@ -296,6 +296,7 @@ METRICS: dict[str, Metric] = {
         _classes("ece", ece, False, "share"),
         _classes("roc_auc", _ranked(metrics.roc_auc_score, True), True, "area"),
         _classes("average_precision", _ranked(metrics.average_precision_score, False), True, "area"),
+        _classes("aurc", lambda found: aurc(found.confidence, found.correct), False, "area"),
         _classes("hamming", hamming, False, "share"),
         _numbers("pearson", correlation.pearson, True, "correlation"),
         _numbers("spearman", correlation.spearman, True, "correlation"),
