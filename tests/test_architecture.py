@@ -23,7 +23,7 @@ LEVELS = [
     {"system", "lineage", "teaching"},
     {"proof"},
     {"pipeline"},
-    {"study", "jury"},
+    {"study", "jury", "exporting"},
     {"doctor", "backbones"},
     {"cli", "cli_bench", "cli_known"},
 ]

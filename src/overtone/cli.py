@@ -344,6 +344,25 @@ def _load(folder: Path | None, others: list[Path]) -> System:
 
 
 @app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
+    json_: Json = False,
+) -> None:
+    """Export a run to ONNX, float and int8; a form that answers otherwise than the run is refused."""
+    from overtone import exporting
+    from overtone.apps import bench, screen
+    from overtone.run import Run
+
+    err.print(Text(f"reads {run_folder}"))
+    judged = exporting.export(Run(run_folder))
+    if json_:
+        print(screen.as_json([each.as_dict() for each in judged]))  # noqa: T201
+    else:
+        bench.forms(out, judged)
+    err.print(Text(f"wrote {run_folder / 'model' / 'onnx'}"))
+
+
+@app.command()
 def doctor(json_: Json = False) -> None:
     """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
     from overtone import doctor as examination

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from overtone import recipe as recipes
 from overtone.apps.catalogue import err, out
 
 bench_app = typer.Typer(help="What this machine can do.", no_args_is_help=True)
@@ -37,4 +38,30 @@ def bench_backbones(
     shown.show(out, rows)
     if output is not None:
         backbones.write(output, rows)
+        err.print(Text(f"wrote {output}"))
+
+
+@bench_app.command("inference")
+def bench_inference(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
+    file: Annotated[Path, typer.Option(help="Your texts: one a line, or JSONL with a 'text'.")],
+    output: Annotated[Path | None, typer.Option(help="Also write the rows as JSON here.")] = None,
+) -> None:
+    """Backend × precision × threads × batch on your own texts; `overtone export` adds the ONNX forms."""
+    import os
+
+    from overtone import system
+    from overtone.apps import bench, stream
+    from overtone.evaluation import speed
+
+    found = system.trained(run_folder)
+    reader = system.load_reader(recipes.load(str(found.recipe)), found)
+    graphs = {path.stem: path for path in sorted((found.model / system.FORMS).glob("*.onnx"))}
+    err.print(Text(f"reads {run_folder} and {file}"))
+    texts = [row.text for row in stream.rows(file)]
+    with err.status("measuring every setting in turn"):
+        rows = speed.bench_inference(reader.model, texts, graphs, os.cpu_count() or 1)
+    bench.inference(out, rows, len(texts))
+    if output is not None:
+        speed.save(output, len(texts), rows)
         err.print(Text(f"wrote {output}"))

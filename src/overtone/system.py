@@ -9,16 +9,21 @@ from typing import Any, overload
 
 from overtone import lineage
 from overtone import recipe as recipes
-from overtone.errors import RunError, UsageError
+from overtone.errors import MissingExtraError, RunError, UsageError
+from overtone.evaluation import parity
 from overtone.inference import classify
 from overtone.inference.cascade import Cascade
 from overtone.inference.classify import Classifier, Reader
 from overtone.inference.decisions import Decision, Step
 from overtone.inference.ensemble import Ensemble
+from overtone.inference.forms import OnnxForm
 from overtone.inference.readout import Answer, Readout, answer
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
 from overtone.training.tasks import Reading
+
+FORMS = "onnx"
+"""The folder of the exported forms in a run's ``model``."""
 
 
 def shipped() -> Path:
@@ -52,7 +57,24 @@ def load(run: str | Path | Sequence[str | Path] | None = None) -> System:
     if (found.model / "cascade" / "cascade.json").exists():
         encoder = classify.FrozenEncoder(recipe.body)
         cascade = Cascade.load(found.model / "cascade", Classifier(reader), encoder)
+    else:  # what a cascade promises was certified on the form that it was fitted with
+        reader.form = _exported(found)
     return System(found, recipe, reader, cascade)
+
+
+def _exported(run: Run) -> OnnxForm | None:
+    """The fastest form of a run that passed the parity gate; None where that is PyTorch.
+
+    Raises:
+        RunError: a file of the export is damaged.
+    """
+    folder = run.model / FORMS
+    if not (folder / parity.FILE).exists():
+        return None
+    try:
+        return parity.load(folder, parity.fastest(folder))
+    except MissingExtraError:  # PyTorch is what the forms were compared with, so it always passes
+        return None
 
 
 def trained(folder: Path) -> Run:

@@ -445,6 +445,7 @@ def test_the_promise_on_real_tweets(data_root):
     assert report.rule.certified
     scores = evaluate(system, rows(rest).texts, gold[rest])
     assert scores.primary_accuracy > 0.75
-    found = resample_check(scores.confidence, scores.correct, np.array(system.fitted.grid))
+    grid, horizon = np.array(system.fitted.grid), CascadeConfig().horizon
+    found = resample_check(scores.confidence, scores.correct, grid, horizon=horizon)
     assert found.kept >= 18
     assert found.coverage >= 0.5

@@ -1,4 +1,4 @@
-"""`overtone bench inference` on the screen."""
+"""`overtone bench inference` and `overtone export` on the screen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from overtone.apps import screen
 
 if TYPE_CHECKING:
+    from overtone.evaluation.parity import Judged
     from overtone.evaluation.speed import Timing
 
 
@@ -31,3 +32,27 @@ def inference(console: Console, rows: Sequence[Timing], texts: int) -> None:
         ],
         title=f"{texts:,} texts, the settings in turn, medians",
     )
+
+
+def forms(console: Console, judged: Sequence[Judged]) -> None:
+    """Every form of an export, fastest first, and why those that were refused were."""
+    screen.table(
+        console,
+        ["form", "texts/s", "gate", "least the same", "largest change"],
+        [
+            (
+                each.name,
+                f"{each.per_second:,.0f}",
+                "passed" if each.passed else "refused",
+                f"{min((parity.same for parity in each.tasks), default=1.0):.2%}",
+                f"{max((abs(parity.change) for parity in each.tasks), default=0.0):.4f}",
+            )
+            for each in judged
+        ],
+        title="forms of the model",
+        styles=["" if each.passed else "red" for each in judged],
+    )
+    for each in judged:
+        for parity in each.tasks:
+            if not parity.passed:
+                console.print(f"{each.name}: {parity.sentence}", markup=False)

@@ -21,12 +21,11 @@ from overtone.inference.export import export
 from overtone.inference.forms import Form, OnnxForm, TorchForm, onnx_settings
 from overtone.models.model import Model
 from overtone.run import read_json, write_json
-from overtone.scores import Floats
 from overtone.training.tasks import Kind, Reading, scores_of
 
 SAME: dict[Kind, float] = {"classification": 0.97, "multilabel": 0.95, "regression": 0.97}
-"""The least share of rows that must be answered as before. On held-out comments int8 answered 98 to 99 rows of a
-hundred as fp32 did, all others near a tie; of several labels a row has as many chances to have one."""
+"""The least share of rows that must be answered as before. On held-out comments int8 answered about 99 rows
+of a hundred as fp32 did; of a task with several labels, each label is one more chance to be near a tie."""
 
 NEAR = 0.15
 """How far a number may move, in deviations of the training rows, and still be the same answer."""
@@ -113,7 +112,7 @@ def compare(task: str, check: Check, reference: Tensor, found: Tensor) -> Parity
     before, after = (scores_of(check.reading, check.records, check.targets, each) for each in outputs)
     values = [check.reading.values(each) for each in outputs]
     if check.reading.scale is not None:
-        near: Floats = np.abs(values[0] - values[1]) <= NEAR * check.reading.scale
+        near = np.abs(values[0] - values[1]) <= NEAR * check.reading.scale
         same = near.all(axis=1)
     else:
         equal = before.decided == after.decided

@@ -93,7 +93,11 @@ def _graph(model: Model, texts: Encoded) -> Any:  # noqa: ANN401 - the package h
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    for node in graph.graph.node:  # where in the code it came from, paths of this machine among it
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return graph
 
 
 def _int8(graph: Any) -> Any:  # noqa: ANN401

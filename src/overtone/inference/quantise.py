@@ -4,10 +4,10 @@ ONNX Runtime measures the activations of a batch and gives all of them one scale
 token then leaves the others a few steps. So before the export
 
 - a table of embeddings is kept as int8 with one scale a row;
-- a layer that widens or keeps the width, behind a normalisation, gets its channels evened out: what a channel
-  is divided by, the weights are multiplied by (SmoothQuant, Xiao et al. 2023, equation 4);
-- a layer that narrows, behind the activation, gets each token divided by its largest value, and what comes out
-  multiplied by it again (token-wise scales, Yao et al. 2022).
+- a layer that widens or keeps the width, behind a normalisation, gets its channels evened out: what a
+  channel is divided by, the weights are multiplied by (SmoothQuant, Xiao et al. 2023, equation 4);
+- a layer that narrows, behind the activation, gets each token divided by its largest value, and what comes
+  out multiplied by it again (token-wise scales, Yao et al. 2022).
 
 In fp32 these change nothing but the rounding, except that of the tables.
 """
@@ -37,6 +37,9 @@ class RowTable(nn.Module):
         table: (V, D).
     """
 
+    scale: Tensor
+    table: Tensor
+
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         scale = table.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127
@@ -45,16 +48,19 @@ class RowTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (…) → rows (…, D)."""
-        return functional.embedding(ids, self.table).float() * functional.embedding(ids, self.scale)  # type: ignore[arg-type]
+        return functional.embedding(ids, self.table).float() * functional.embedding(ids, self.scale)
 
 
 class Evened(nn.Module):
-    """A linear layer whose input is divided by a scale a channel, and its weights multiplied by it.
+    """A linear layer whose input is multiplied by a factor a channel, and its weights divided by it.
 
     Args:
         layer: the layer, D → H.
-        scale: (D,), the same tensor for all layers that read one input, so that it is divided once.
+        inverse: the factors, (D,), the same tensor for all layers that read one input; then it is multiplied
+            once.
     """
+
+    inverse: Tensor
 
     def __init__(self, layer: nn.Linear, inverse: Tensor) -> None:
         super().__init__()
