@@ -58,7 +58,7 @@ def bench_inference(
     reader = system.load_reader(recipes.load(str(found.recipe)), found)
     graphs = {path.stem: path for path in sorted((found.model / system.FORMS).glob("*.onnx"))}
     err.print(Text(f"reads {run_folder} and {file}"))
-    texts = [row.text for row in stream.rows(file)]
+    texts = [text for text, _ in stream.rows(file)]
     with err.status("measuring every setting in turn"):
         rows = speed.bench_inference(reader.model, texts, graphs, os.cpu_count() or 1)
     bench.inference(out, rows, len(texts))
