@@ -370,7 +370,7 @@ def _write(
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
     model.eval()
-    final = {
-        name: validation.reading(name, validation.outputs(model, name, bf16=False)) for name in recipe.tasks
-    }
+    final = dict(validation.readings)
+    for name in [name for name, reading in final.items() if reading.kind == "multilabel"]:
+        final[name] = validation.reading(name, validation.outputs(model, name, bf16=False))
     write_json(run.model / "labels.json", {name: reading.as_dict() for name, reading in final.items()})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from overtone.data.tokenize import encode
 from overtone.errors import DataError, RunError
 from overtone.evaluation import parity, speed
 from overtone.evaluation.parity import Check, Parity, compare
+from overtone.inference import export
 from overtone.training import tasks
 from overtone.training.tasks import Reading
 from toys import LABELS, build_model, records
@@ -90,8 +93,24 @@ def setting(tiny):
     return model, {"emotion": Check(CLASSES, "accuracy", rows, targets, encoded)}, encoded
 
 
+@pytest.fixture(scope="module")
+def exported(setting, tmp_path_factory):
+    """The graphs, which are the same for every test."""
+    return export.export(setting[0], tmp_path_factory.mktemp("onnx"), setting[2])
+
+
 @pytest.fixture
-def gated(setting, tmp_path, monkeypatch):
+def copied(exported, monkeypatch):
+    """An export that takes no time."""
+
+    def copy(_model, folder, _texts):
+        return {kind: Path(shutil.copy(path, folder)) for kind, path in exported.items()}
+
+    monkeypatch.setattr(parity, "export", copy)
+
+
+@pytest.fixture
+def gated(setting, copied, tmp_path, monkeypatch):
     model, checks, encoded = setting
     monkeypatch.setattr(parity, "SAME", dict.fromkeys(parity.SAME, 0.0))
     monkeypatch.setattr(parity, "CHANGE", 1.0)
@@ -134,7 +153,7 @@ def test_a_file_that_was_changed_is_refused(gated):
         parity.load(folder, "onnx-int8-1x2")
 
 
-def test_what_the_gate_refuses_is_gone(setting, tmp_path, monkeypatch):
+def test_what_the_gate_refuses_is_gone(setting, copied, tmp_path, monkeypatch):
     model, checks, encoded = setting
     monkeypatch.setattr(parity, "CHANGE", -1.0)  # nothing is as near as that
     judged = parity.gate(model, tmp_path, checks, encoded, 1)

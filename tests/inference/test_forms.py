@@ -16,7 +16,7 @@ from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig
 from overtone.models.model import sweep
-from toys import build_model, sentences
+from toys import sentences
 
 HEADS = {
     "emotion": (HeadConfig(hidden=(8,)), 3),
@@ -37,8 +37,20 @@ def made(weights, folder):
 
 @pytest.fixture(scope="module")
 def tiny_onnx(tiny, tmp_path_factory):
+    """A trained run with adapters, as it is loaded, and its graphs."""
     pytest.importorskip("onnxruntime")
-    return made(tiny, tmp_path_factory.mktemp("onnx"))
+    folder, config = tmp_path_factory.mktemp("onnx"), EncoderConfig(weights=str(tiny), dropout=0.0)
+    torch.manual_seed(0)
+    adapted = store.build(config, LoraConfig(r=2, dropout=0.0), HEADS)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    store.save(adapted, folder, config)
+    model = store.load(folder, config, HEADS)
+    encoded = read(model)
+    assert near(sweep(model, encoded, model.device), sweep(adapted.eval(), encoded, adapted.device), 1e-4)
+    return model, export.export(model, folder, read(model, seed=1))
 
 
 def near(one, other, within):
@@ -102,21 +114,6 @@ def test_no_texts(tiny_onnx):
         "vad": (0, 2),
         "intent": (0, 1),
     }
-
-
-def test_an_adapter_is_merged(tiny, tmp_path):
-    pytest.importorskip("onnxruntime")
-    config = EncoderConfig(weights=str(tiny))
-    model = build_model(tiny, adapter=LoraConfig(r=2))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    store.save(model, tmp_path, config)
-    loaded = store.load(tmp_path, config, {"emotion": (HeadConfig(hidden=()), 3)})
-    encoded = read(loaded)
-    paths = export.export(loaded, tmp_path / "onnx", encoded)
-    assert near(OnnxForm(paths["float"])(encoded), sweep(model.eval(), encoded, model.device), 1e-4)
 
 
 def test_what_int8_needs_changes_nothing_before_it(tiny):
