@@ -1,4 +1,4 @@
-"""How good the affect recipe is: every head on its test rows, over TF-IDF and, where asked, over itself alone.
+"""The affect recipe: every head on its test rows beside TF-IDF and, where asked, beside itself alone.
 
 A run that is not in the folder of runs is trained first, which takes hours on two cores.
 """
