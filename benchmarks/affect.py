@@ -86,7 +86,8 @@ def main() -> None:
     facts = Run(options.runs / "affect").facts()
     figures.append(Figure("affect.model.parameters", facts["model"]["parameters"] / 1e6, unit="million"))
     figures.append(Figure("affect.training.seconds", facts["fit"]["seconds"], unit="s"))
-    command = " ".join(["python benchmarks/affect.py", *(["--alone", *options.alone] if options.alone else [])])
+    alone = ["--alone", *options.alone] if options.alone else []
+    command = " ".join(["python benchmarks/affect.py", *alone])
     write_results(options.output, command, SEED, figures)
     for each in figures:
         print(f"{each.name} {each.value:.4f} {each.unit}")
