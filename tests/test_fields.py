@@ -17,6 +17,7 @@ from overtone.data.sources import goemotions
 from overtone.data.sources.clinc150 import Clinc150Source
 from overtone.data.sources.dailydialog import DailyDialogSource
 from overtone.data.sources.politeness import PolitenessSource
+from overtone.data.sources.reccon import RecconSource
 from overtone.recipe import Recipe
 from overtone.run import Run
 from toys import sentences
@@ -124,6 +125,13 @@ def pooled(tiny, folder):
     )
 
 
+def taught(tiny, folder):
+    """The run before as a teacher."""
+    own = pooled(tiny, folder).model_dump(mode="json")
+    own["tasks"]["emotion"]["teacher"] = {"runs": [str(folder / "pooled")]}
+    return recipe.parse(own, "test")
+
+
 def many_tasks(tiny, folder):
     """Every other loss, stages of freezing, weights that are learnt, and rows that are mixed and limited."""
     single = sentences(120)
@@ -178,7 +186,7 @@ def varied(tiny, folder):
 def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
     pytest.importorskip("tensorboard")
     monkeypatch.delenv("OVERTONE_DATA", raising=False)
-    for make in (one_label, many_labels, pooled, many_tasks, varied):
+    for make in (one_label, many_labels, pooled, taught, many_tasks, varied):
         run = pipeline.run(make(tiny, tmp_path), Run(tmp_path / make.__name__))
         loaded = overtone.load(run.folder)
         (found,) = loaded.read(["happy tears"])
@@ -192,6 +200,7 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
     for source in (
         PolitenessSource(test_community="stack-exchange"),
         DailyDialogSource(context=False),
+        RecconSource(context=False),
         Clinc150Source(out_of_scope=True),
     ):
         source.build()
