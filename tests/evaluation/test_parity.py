@@ -60,8 +60,8 @@ def test_numbers_are_near_in_units_of_their_deviation():
     assert compare("vad", held, reference, reference + 0.14).same == 1
     assert compare("vad", held, reference, reference + 0.16).same == 0
     found = compare("vad", held, reference, reference + 0.1)
-    assert found.furthest == pytest.approx(0.2)  # in the data's unit
-    assert found.change == pytest.approx(0)
+    assert found.furthest == pytest.approx(0.2, abs=1e-6)  # in the data's unit
+    assert found.change == pytest.approx(0, abs=1e-6)
     assert found.passed
 
 
