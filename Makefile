@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/overtone run emotion-mini --overwrite
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks

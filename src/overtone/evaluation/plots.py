@@ -42,6 +42,9 @@ from overtone.scores import (
 if TYPE_CHECKING:  # it brings PyTorch, which no picture needs
     from overtone.inference.decisions import Statistics
 
+LARGEST = 14.0
+"""Inches that a confusion matrix may be wide: of 150 labels each has room for a small name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -82,11 +85,11 @@ def confusion_matrix(predictions: Predictions) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(counts)
     detailed = n <= 12
-    side = 1.9 + (0.62 if detailed else 0.32) * n
+    side = min(1.9 + (0.62 if detailed else 0.32) * n, LARGEST)
     figure = sheet(side + 0.3, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    size = 9 if n <= 30 else 5
+    size = 9 if n <= 30 else min(5.0, 60 * LARGEST / n)
     axes.set_xticks(range(n), predictions.labels, rotation=45, ha="right", rotation_mode="anchor", **PLAIN)
     axes.set_yticks(range(n), predictions.labels, **PLAIN)
     axes.tick_params(length=0, labelsize=size, labelcolor=INK)

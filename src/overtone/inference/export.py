@@ -41,8 +41,9 @@ class _Heads(nn.Module):
 def export(model: Model, folder: Path, calibration: Encoded) -> dict[str, Path]:
     """Write ``float.onnx`` and ``int8.onnx``: ids and mask (B, T) of int64 → an output (B, L) for each task.
 
-    Weights in int8 have a scale an output channel; activations are measured as they come. Each file is
-    written whole or not at all.
+    In int8 the backbone's weights have a scale an output channel, and activations are measured as they come;
+    ONNX Runtime's dynamic quantisation passes over the heads' layers, and those are kept in fp16. Each file
+    is written whole or not at all.
 
     Args:
         model: in evaluation mode, its adapter merged.
@@ -101,12 +102,12 @@ def _graph(model: Model, texts: Encoded) -> Any:  # noqa: ANN401 - the package h
 
 
 def _int8(graph: Any) -> Any:  # noqa: ANN401
-    """The graph with the weights of its wide layers in int8."""
+    """The graph with the weights of the backbone's layers in int8, and those of wide heads in fp16."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     widths = {tensor.name: _outputs(tensor) for tensor in graph.graph.initializer}
-    layers = [node for node in graph.graph.node if node.op_type in ("MatMul", "Gemm")]
+    layers = [node for node in graph.graph.node if node.op_type == "MatMul"]
     wide = [node.name for node in layers if widths.get(node.input[1], 0) >= NARROW]
     del graph.graph.value_info[:]  # the quantiser turns weights round, and then these shapes are wrong
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -114,13 +115,27 @@ def _int8(graph: Any) -> Any:  # noqa: ANN401
         quantize_dynamic(
             graph,
             path,
-            op_types_to_quantize=["MatMul", "Gemm"],
+            op_types_to_quantize=["MatMul"],
             nodes_to_quantize=wide,
             per_channel=True,
             weight_type=QuantType.QInt8,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-        return onnx.load(path)
+        found = onnx.load(path)
+    _halve(found)
+    return found
+
+
+def _halve(graph: Any) -> None:  # noqa: ANN401
+    """Keep the matrices that are still float, those of the heads, in fp16; they are read as fp32 again."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for tensor in [each for each in graph.graph.initializer if _outputs(each) >= NARROW]:
+        if tensor.data_type == TensorProto.FLOAT:
+            name = tensor.name
+            halved = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), f"{name}.half")
+            tensor.CopyFrom(halved)
+            graph.graph.node.insert(0, helper.make_node("Cast", [halved.name], [name], to=TensorProto.FLOAT))
 
 
 def _outputs(tensor: Any) -> int:  # noqa: ANN401
