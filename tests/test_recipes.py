@@ -53,7 +53,7 @@ def divide_once(monkeypatch):
     real = pipeline.divide
 
     def divide(resolved):
-        setting = repr([(name, task.data) for name, task in resolved.tasks.items()])
+        setting = repr(resolved.rows_setting)
         if setting not in DIVIDED:
             DIVIDED[setting] = real(resolved)
         return DIVIDED[setting]

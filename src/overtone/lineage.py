@@ -79,20 +79,16 @@ def licence(runs: Sequence[Run]) -> dict[str, Any]:
 
 def remembering(divide: Divide, recipe: Recipe, prepared: Prepared) -> Divide:
     """The same, but what was divided once is not divided again; of this recipe the rows are known already."""
-    known = {_setting(recipe): prepared}
+    known = [(recipe.rows_setting, prepared)]
 
     def divided(other: Recipe) -> Prepared:
-        setting = _setting(other)
-        if setting not in known:
-            known[setting] = divide(other)
-        return known[setting]
+        for setting, found in known:
+            if setting == other.rows_setting:
+                return found
+        known.append((other.rows_setting, divide(other)))
+        return known[-1][1]
 
     return divided
-
-
-def _setting(recipe: Recipe) -> object:
-    """All that the rows of a recipe depend on."""
-    return tuple((name, task.data) for name, task in recipe.tasks.items()), recipe.leakage, recipe.rows_seed
 
 
 def refuse_known(runs: Sequence[Run], rows: Iterable[Record], divide: Divide, what: str) -> None:
@@ -116,7 +112,7 @@ def refuse_known(runs: Sequence[Run], rows: Iterable[Record], divide: Divide, wh
         if count:
             raise RunError(
                 f"{run.folder} was trained on {count:,} of the {len(texts):,} {what}",
-                hint="train it on the same `data`, with `split_seed` set to the same number",
+                hint="train it on the same `data` with the same `split_seed`, or `beside` its student",
             )
 
 

@@ -128,9 +128,14 @@ def divide(recipe: Recipe) -> Prepared:
 
     Raises:
         DataError: see ``split.prepare``.
+        UsageError: there is no such recipe as `beside` names.
     """
+    beside = () if recipe.beside is None else recipes.load(recipe.beside).tasks.values()
     return split.prepare(
-        {name: task.data for name, task in recipe.tasks.items()}, recipe.leakage, recipe.rows_seed
+        {name: task.data for name, task in recipe.tasks.items()},
+        recipe.leakage,
+        recipe.rows_seed,
+        [task.data for task in beside],
     )
 
 

@@ -41,6 +41,11 @@ class Recipe(Config):
     )
     tasks: dict[TaskName, TaskConfig] = Field(min_length=1, description="what is predicted, and from what")
     leakage: LeakageConfig = Field(LeakageConfig(), description="what counts as a leak between splits")
+    beside: str | None = Field(
+        None,
+        description="a recipe whose held-out rows, divided by this one's seed, are not trained on either; "
+        "what is to teach it needs that",
+    )
     body: EncoderConfig = EncoderConfig()
     adapter: LoraConfig | None = Field(None, description="what is trained in place of the body's own weights")
     train: TrainConfig = TrainConfig()
@@ -122,6 +127,12 @@ class Recipe(Config):
     def rows_seed(self) -> int:
         """What the rows are divided by."""
         return self.seed if self.split_seed is None else self.split_seed
+
+    @property
+    def rows_setting(self) -> object:
+        """All that the rows depend on: recipes with equal ones have the same."""
+        data = [(name, task.data) for name, task in self.tasks.items()]
+        return data, self.leakage, self.rows_seed, self.beside
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every default written out; reading it back gives an equal recipe."""

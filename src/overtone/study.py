@@ -148,11 +148,7 @@ class _Data:
 
     def __call__(self, recipe: Recipe) -> tuple[Prepared, float]:
         """The rows, and the seconds that preparing them took."""
-        setting = (
-            [(name, task.data) for name, task in recipe.tasks.items()],
-            recipe.leakage,
-            recipe.rows_seed,
-        )
+        setting = recipe.rows_setting
         for other, prepared, seconds in self.known:
             if other == setting:
                 return prepared, seconds

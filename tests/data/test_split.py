@@ -230,6 +230,19 @@ def test_what_one_task_is_tested_on_trains_no_other(tmp_path):
     assert set(both.fingerprints) == {"mine", "scores"}
 
 
+def test_what_is_held_out_beside_is_not_trained_on(tmp_path):
+    """As if the other task were there: the same rows are dropped, and nothing of the other comes along."""
+    moods = config(table(tmp_path, some(40, "joy") + some(40, "fear")))
+    tested = _texts(prepare(moods, 7).splits["task"].test)
+    rows = [(f"quite another text {i}", i) for i in range(40)] + [(text, 1) for text in sorted(tested)]
+    warmth = config(numbers(tmp_path, rows), labels=("warmth",), target="warmth")
+    both = prepare_all({"mood": moods, "warmth": warmth}, LeakageConfig(), 7)
+    alone = prepare_all({"warmth": warmth}, LeakageConfig(), 7, [moods])
+    assert alone.splits == {"warmth": both.splits["warmth"]}
+    assert alone.reports["warmth"].dropped["train"] > 0
+    assert set(alone.fingerprints) == {"scores"}
+
+
 def test_test_rows_whose_text_occurs_in_training_are_left_out(tmp_path):
     path = tmp_path / "a.csv"
     rows = [f"{label} row {i},{label},train" for i in range(20) for label in ("joy", "fear")]

@@ -135,11 +135,20 @@ class Prepared:
     unlabelled: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
 
-def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) -> Prepared:
+def prepare(
+    tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int, beside: Iterable[DataConfig] = ()
+) -> Prepared:
     """Read, select, divide and check; the same for the same files, configs and seed.
 
     Leaks are looked for across tasks: what one is tested on, no other may train the shared body with. Rows
     for a teacher that leak are dropped even where leaks are only to be reported.
+
+    Args:
+        tasks: task → its data.
+        leakage: what a leak is, and what is done about it.
+        seed: of the splits.
+        beside: data of which nothing is trained on and nothing returned, but whose held-out rows are not to
+            be known either.
 
     Raises:
         DataError: files missing or wrong, an unknown label, two rows of one id, one class only, fewer than
@@ -161,6 +170,10 @@ def prepare(tasks: Mapping[str, DataConfig], leakage: LeakageConfig, seed: int) 
         wanting[name] = _without(wanting[name], {row.id for row in own})
         cards[name] |= others
     parts = [*divided.values(), *(Splits(rows, (), ()) for rows in wanting.values())]
+    for config in beside:
+        rows, _, _ = _read(config)
+        splits, _ = _limited(config.split.divide(rows, config.target, seed)[0], config, seed)
+        parts.append(Splits((), splits.validation, splits.test))
     _check_names(row for part in parts for split in SPLITS for row in part[split])
     checked, leaks = check(_together(parts), leakage)
     kept = {split: {row.id for row in checked[split]} for split in SPLITS}
