@@ -1,13 +1,14 @@
-"""Make the README's tables of results anew from the committed JSON files."""
+"""Make the tables of the README and of docs/RESULTS.md anew from the committed JSON files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from overtone.evaluation.results import update_readme
+from overtone.evaluation.results import update_page
 
 HERE = Path(__file__).parent
 
 if __name__ == "__main__":
-    changed = update_readme(HERE.parent / "README.md", HERE / "results")
-    print("README.md: tables made anew" if changed else "README.md: nothing changed")
+    for page in ("README.md", "docs/RESULTS.md"):
+        changed = update_page(HERE.parent / page, HERE / "results")
+        print(f"{page}: tables made anew" if changed else f"{page}: nothing changed")

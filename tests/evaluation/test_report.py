@@ -177,6 +177,11 @@ def test_data_leakage_cost_and_command(single):
     assert "| joy | 1,200 | 7 | 4 | 0 | 4 | 0 |" in data
     assert "| all | 1,230 | 7 | 4 | 0 | 4 | 2 |" in data
     assert "| tweets: label not among the task's | 12 |" in data
+    assert "teacher" not in data
+    taught = dataclasses.replace(DATA, unlabelled=4321, unlabelled_leaks=DATA.leaks[:1])
+    data = section(markdown(report(single, evidence=evidence(single, data=taught))), "Data and leakage")
+    assert "labelled 4,321 more rows to train on" in data
+    assert "were left out: 1." in data
     cost = section(text, "Cost")
     for row in ("1 min 15 s", "| rows a second | 88 |", "10 (1.00%)", "1.00 GiB", "2 cores Y, 8 GB"):
         assert row in cost

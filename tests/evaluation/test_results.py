@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from overtone.evaluation.results import (
     load_results,
     render,
     table,
-    update_readme,
+    update_page,
     write_results,
 )
 
@@ -145,13 +146,29 @@ def test_the_readme_is_made_from_the_files(tmp_path):
     write_results(tmp_path / "emotion.json", "python benchmarks/emotion.py", 7, FIGURES[:1])
     readme = tmp_path / "README.md"
     readme.write_text("# X\n<!-- results:emotion -->\nold\n<!-- /results -->\ntail `\\1`\n")
-    assert update_readme(readme, tmp_path)
+    assert update_page(readme, tmp_path)
     text = readme.read_text()
     assert text.startswith("# X\n<!-- results:emotion -->\n| figure")
     assert text.endswith("\n<!-- /results -->\ntail `\\1`\n")
     assert "old" not in text
-    assert not update_readme(readme, tmp_path)
+    assert not update_page(readme, tmp_path)
     assert render(text, tmp_path) == text
+
+
+def test_a_page_may_show_some_figures(tmp_path):
+    names = ("emotion.test.accuracy", "emotion.test.macro_f1", "emotion.tfidf.accuracy")
+    write_results(tmp_path / "x.json", "x", 7, [Figure(name, 0.5) for name in names])
+
+    def shown(names):
+        text = render(f"<!-- results:x {names} -->\n<!-- /results -->", tmp_path)
+        assert render(text, tmp_path) == text
+        return re.findall(r"^\| `(.*?)`", text, re.MULTILINE)
+
+    assert shown("*.accuracy") == [names[0], names[2]]
+    assert shown("emotion.tfidf.accuracy emotion.test.*") == list(names)
+    with pytest.raises(DataError, match=r"gives no figure 'emotion\.test\.acuracy'") as caught:
+        shown("emotion.test.acuracy")
+    assert "emotion.test.accuracy" in caught.value.hint
 
 
 def test_two_tables_in_one_text(tmp_path):
@@ -183,7 +200,7 @@ def test_unknown_and_damaged_results(tmp_path):
     with pytest.raises(DataError, match="did you mean 'emotion'"):
         render("<!-- results:emotions -->\n<!-- /results -->", tmp_path)
     with pytest.raises(RunError, match="could not read"):
-        update_readme(tmp_path / "none.md", tmp_path)
+        update_page(tmp_path / "none.md", tmp_path)
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "extra.json").write_text(json.dumps({**dataclasses.asdict(made()), "mood": 1}))
     for name in ("list", "extra"):

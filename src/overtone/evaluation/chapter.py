@@ -167,6 +167,11 @@ def data(chapter: Chapter) -> str:
         f"{chapter.heading('Data and leakage')}\n\nRows: {sizes}. Leakage: {leakage}; dropped: {dropped}.",
         escaped_table(header, rows),
     ]
+    if found.unlabelled:
+        parts.append(
+            f"The teacher alone labelled {found.unlabelled:,} more rows to train on; rows without labels that "
+            f"had a twin in validation or test were left out: {len(found.unlabelled_leaks):,}."
+        )
     if found.left_out:
         reasons = [[reason, f"{count:,}"] for reason, count in found.left_out.items()]
         parts.append(f"{chapter.heading('Left out', 1)}\n\n{escaped_table(['reason', 'rows'], reasons)}")

@@ -1,7 +1,8 @@
-"""The committed figures of the benchmark scripts, and the README's tables made from them."""
+"""The committed figures of the benchmark scripts, and the tables of the README and docs/RESULTS.md made from them."""
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import os
 import platform
@@ -29,7 +30,7 @@ PACKAGES = ("overtone", "torch", "transformers", "accelerate", "peft", "numpy", 
 COUNTED = ("count", "rows", "cases", "resamples", "texts")
 """Units of whole numbers."""
 
-MARKED = re.compile(r"<!-- results:([\w.-]+) -->\n.*?<!-- /results -->", re.DOTALL)
+MARKED = re.compile(r"<!-- results:([\w.-]+)((?: [\w.*-]+)*) -->\n.*?<!-- /results -->", re.DOTALL)
 DIRTY = "+dirty"
 """Follows a commit from which tracked files differ."""
 
@@ -144,10 +145,25 @@ def load_results(path: Path) -> Results:
         raise DataError(f"{path} is not a results file: {error}", hint="run its benchmark again") from error
 
 
-def table(results: Results) -> str:
-    """The figures as a Markdown table, and a line that says how to make them again."""
+def table(results: Results, names: Sequence[str] = ()) -> str:
+    """The figures as a Markdown table, and a line that says how to make them again.
+
+    Args:
+        results: of one script.
+        names: of the figures that are shown, ``*`` for any part; all without.
+
+    Raises:
+        DataError: no figure has such a name.
+    """
+    every = [figure.name for figure in results.figures]
+    for name in names:
+        if not fnmatch.filter(every, name):
+            raise DataError(f"{results.command} gives no figure '{name}'", hint=did_you_mean(name, every))
+    shown = [
+        each for each in results.figures if not names or any(fnmatch.fnmatch(each.name, n) for n in names)
+    ]
     rows = ["| figure | value (95% interval) | n | unit | beside |", "| --- | ---: | ---: | --- | --- |"]
-    for figure in results.figures:
+    for figure in shown:
         interval = ""
         if figure.low is not None and figure.high is not None:
             interval = f" ({_number(figure.low, figure.unit)} to {_number(figure.high, figure.unit)})"
@@ -167,8 +183,10 @@ def table(results: Results) -> str:
 def render(text: str, results_dir: Path) -> str:
     """The text with every part between ``<!-- results:NAME -->`` and ``<!-- /results -->`` made anew.
 
+    Names of figures may follow the name of the results, see ``table``.
+
     Raises:
-        DataError: a marker without its end, or a name without a results file.
+        DataError: a marker without its end, a name without a results file, or of no figure in it.
     """
 
     def made(match: re.Match[str]) -> str:
@@ -177,7 +195,7 @@ def render(text: str, results_dir: Path) -> str:
         if not path.is_file():
             known = [found.stem for found in results_dir.glob("*.json")]
             raise DataError(f"no results '{name}' in {results_dir}", hint=did_you_mean(name, known))
-        return f"{OPENING}{name} -->\n{table(load_results(path))}\n{CLOSING}"
+        return f"{OPENING}{name}{match[2]} -->\n{table(load_results(path), match[2].split())}\n{CLOSING}"
 
     found = [match[0] for match in MARKED.finditer(text)]
     if not text.count(OPENING) == text.count(CLOSING) == len(found):
@@ -187,7 +205,7 @@ def render(text: str, results_dir: Path) -> str:
     return MARKED.sub(made, text)
 
 
-def update_readme(path: Path, results_dir: Path) -> bool:
+def update_page(path: Path, results_dir: Path) -> bool:
     """Make the tables of a Markdown file anew; whether that changed it.
 
     Raises:
@@ -206,12 +224,14 @@ def update_readme(path: Path, results_dir: Path) -> bool:
 
 
 def _number(value: float, unit: str) -> str:
-    """Three decimals where they say something, none where they do not."""
+    """Three decimals where they say something, the first digit of what is smaller, none of counts."""
     if unit in COUNTED or unit.startswith("count of "):
         return f"{value:,.0f}"
     if unit == "p" and value < 0.001:
         return "< 0.001"
     size = abs(value)
+    if 0 < size < 0.0005:
+        return f"{value:.0e}" if size < 1e-4 else f"{value:.4f}"
     return f"{value:.3f}" if size < 10 else f"{value:,.1f}" if size < 1000 else f"{value:,.0f}"
 
 
