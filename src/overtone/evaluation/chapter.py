@@ -169,8 +169,8 @@ def data(chapter: Chapter) -> str:
     ]
     if found.unlabelled:
         parts.append(
-            f"The teacher alone labelled {found.unlabelled:,} more rows to train on; rows without labels that "
-            f"had a twin in validation or test were left out: {len(found.unlabelled_leaks):,}."
+            f"The teacher alone labelled {found.unlabelled:,} more rows to train on; rows without labels "
+            f"that had a twin in validation or test were left out: {len(found.unlabelled_leaks):,}."
         )
     if found.left_out:
         reasons = [[reason, f"{count:,}"] for reason, count in found.left_out.items()]

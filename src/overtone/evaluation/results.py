@@ -1,4 +1,4 @@
-"""The committed figures of the benchmark scripts, and the tables of the README and docs/RESULTS.md made from them."""
+"""The committed figures of the benchmark scripts, and the tables of the pages, made from them."""
 
 from __future__ import annotations
 
