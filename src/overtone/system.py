@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -98,8 +98,12 @@ def _load_ensemble(folders: Sequence[Path]) -> System:
     return System(first, recipes.load(str(first.recipe)), reader, None, others)
 
 
-def together(folders: Sequence[Path]) -> Ensemble:
+def together(folders: Sequence[Path], tasks: Collection[str] | None = None) -> Ensemble:
     """The models of trained runs as one, without their cascades.
+
+    Args:
+        folders: of the runs.
+        tasks: that are asked; the runs may have others. All of them without.
 
     Raises:
         RunError: one is not a trained run, or a file is damaged.
@@ -112,7 +116,8 @@ def together(folders: Sequence[Path]) -> Ensemble:
             hint="name one run at least, and none twice",
         )
     runs = [trained(folder) for folder in folders]
-    return Ensemble({str(run.folder): load_reader(recipes.load(str(run.recipe)), run) for run in runs})
+    readers = {str(run.folder): load_reader(recipes.load(str(run.recipe)), run) for run in runs}
+    return Ensemble(readers, tasks)
 
 
 def load_reader(recipe: Recipe, run: Run) -> Reader:

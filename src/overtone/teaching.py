@@ -92,7 +92,7 @@ def teach(
     for name, teacher in teachers.items():
         own = splits[name]
         rows = (*own.train, *unlabelled[name])
-        taught = _taught(name, rows, system.together(teacher.runs), readings[name])
+        taught = _taught(name, rows, system.together(teacher.runs, [name]), readings[name])
         splits[name] = Splits(taught[: len(own.train)], own.validation, own.test)
         unlabelled[name] = taught[len(own.train) :]
     return replace(prepared, splits=splits, unlabelled=unlabelled)

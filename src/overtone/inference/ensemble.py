@@ -21,20 +21,22 @@ class Ensemble:
 
     Args:
         readers: where each is from → it; one at least, all of the same tasks, kinds and labels.
+        tasks: those that are asked, which all have; all without, and then they have no others.
 
     Raises:
         UsageError: they differ.
     """
 
-    def __init__(self, readers: Mapping[str, Reader]) -> None:
+    def __init__(self, readers: Mapping[str, Reader], tasks: Collection[str] | None = None) -> None:
         self.readers = dict(readers)
-        (first, one), *others = self.readers.items()
-        for name, other in others:
-            _check_alike((first, one.readings), (name, other.readings))
-        self.readings = {
-            task: _together([reader.readings[task] for reader in self.readers.values()])
-            for task in one.readings
+        asked = {
+            name: {task: each for task, each in reader.readings.items() if tasks is None or task in tasks}
+            for name, reader in self.readers.items()
         }
+        (first, one), *others = asked.items()
+        for name, other in others:
+            _check_alike((first, one), (name, other))
+        self.readings = {task: _together([each[task] for each in asked.values()]) for task in one}
 
     def outputs(
         self,
@@ -53,7 +55,8 @@ class Ensemble:
         tasks: Collection[str] | None = None,
     ) -> dict[str, Floats]:
         """Task → the mean probabilities or numbers for N texts, (N, L); see ``Reader.values``."""
-        made = [reader.values(texts, contexts, tasks) for reader in self.readers.values()]
+        asked = self.readings if tasks is None else tasks
+        made = [reader.values(texts, contexts, asked) for reader in self.readers.values()]
         return {name: np.mean([each[name] for each in made], axis=0) for name in made[0]}
 
 
