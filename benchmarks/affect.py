@@ -1,4 +1,4 @@
-"""The affect recipe: every head on its test rows beside TF-IDF and, where asked, beside itself alone.
+"""The affect recipe: every head on its test rows beside TF-IDF, its student and, where asked, itself alone.
 
 A run that is not in the folder of runs is trained first, which takes hours on two cores.
 """
@@ -35,16 +35,40 @@ AGAINST = {
 }
 
 
-def scores(name: str, alone: str | None, runs: Path) -> dict[str, Path]:
-    """Task → the folder of its per-example scores, of affect or of one of its heads trained alone."""
-    overrides = []
-    if alone is not None:
-        overrides = [f"tasks.{task}=null" for task in load_recipe("affect").tasks if task != alone]
-    recipe = load_recipe("affect", [*overrides, f"name={name}"])
+DUO = {
+    "affect-duo-1": ["seed=1"],
+    "affect-duo-2": ["seed=2", "train.optim.lr=0.0001"],
+}
+"""The teachers that only teach, and how they differ from their recipe."""
+
+
+def finished(recipe: str, overrides: list[str], name: str, runs: Path) -> Run:
+    """A run with its report; trained first if it is not there."""
     run = Run(runs / name)
     if not (run.folder / "report.md").exists():
-        pipeline.run(recipe, run)
-    return {task: run.evaluation / task for task in recipe.tasks}
+        pipeline.run(load_recipe(recipe, [*overrides, f"name={name}"]), run)
+    return run
+
+
+def alone(task: str, runs: Path) -> Run:
+    """The run of one head by itself, on the rows that it has in affect."""
+    others = [name for name in load_recipe("affect").tasks if name != task]
+    overrides = ["beside=affect", *(f"tasks.{name}=null" for name in others)]
+    return finished("affect", overrides, f"affect-{task}-alone", runs)
+
+
+def taught(runs: Path) -> Run:
+    """The student of affect and of the duos."""
+    for name, overrides in DUO.items():
+        finished("affect-duo", overrides, name, runs)
+    teachers = ", ".join(str(runs / name) for name in ("affect", *DUO))
+    overrides = [f"tasks.{task}.teacher.runs=[{teachers}]" for task in ("vad", "intent")]
+    return finished("affect-taught", overrides, "affect-taught", runs)
+
+
+def predictions(run: Run, task: str, system: str = "test") -> Scored:
+    """What a run, or a baseline of it, said about a task's test rows."""
+    return load_predictions(run.evaluation / task / f"{system}.jsonl")
 
 
 def figure(name: str, metric: str, scored: Scored) -> Figure:
@@ -68,26 +92,33 @@ def main() -> None:
     options = parser.parse_args()
 
     figures: list[Figure] = []
-    together = scores("affect", None, options.runs)
+    plain = finished("affect", [], "affect", options.runs)
+    student = taught(options.runs)
     for task, metrics in SHOWN.items():
-        model = load_predictions(together[task] / "test.jsonl")
+        model = predictions(plain, task)
         figures += [figure(f"affect.{task}.{metric}", metric, model) for metric in metrics]
-        others = {"tfidf": load_predictions(together[task] / "tfidf.jsonl")}
-        if task in options.alone:
-            name = f"affect-{task}-alone"
-            others["alone"] = load_predictions(scores(name, task, options.runs)[task] / "test.jsonl")
         compared = metrics[:3] if task == "vad" else metrics[:1]
+        others = {"tfidf": predictions(plain, task, "tfidf")}
+        if task in options.alone:
+            others["alone"] = predictions(alone(task, options.runs), task)
         for other, theirs in others.items():
             for metric in compared:
-                figures.append(figure(f"affect.{task}.{other}.{metric}", metric, theirs))
-                figures.append(
-                    difference(f"affect.{task}.{other}.{metric}.difference", metric, theirs, model)
-                )
-    facts = Run(options.runs / "affect").facts()
-    figures.append(Figure("affect.model.parameters", facts["model"]["parameters"] / 1e6, unit="million"))
-    figures.append(Figure("affect.training.seconds", facts["fit"]["seconds"], unit="s"))
-    alone = ["--alone", *options.alone] if options.alone else []
-    command = " ".join(["python benchmarks/affect.py", *alone])
+                name = f"affect.{task}.{other}.{metric}"
+                figures += [
+                    figure(name, metric, theirs),
+                    difference(f"{name}.difference", metric, theirs, model),
+                ]
+        learnt = predictions(student, task)
+        for metric in compared:
+            name = f"affect-taught.{task}.{metric}"
+            figures += [figure(name, metric, learnt), difference(f"{name}.difference", metric, model, learnt)]
+    for run in (plain, student):
+        facts = run.facts()
+        name = run.folder.name
+        figures.append(Figure(f"{name}.model.parameters", facts["model"]["parameters"] / 1e6, unit="million"))
+        figures.append(Figure(f"{name}.training.seconds", facts["fit"]["seconds"], unit="s"))
+    alone_too = ["--alone", *options.alone] if options.alone else []
+    command = " ".join(["python benchmarks/affect.py", *alone_too])
     write_results(options.output, command, SEED, figures)
     for each in figures:
         print(f"{each.name} {each.value:.4f} {each.unit}")

@@ -40,7 +40,8 @@ def small(prepared, targets):
                     kept.append(row)
             cut[name] = tuple(kept[:160])
         splits[task] = Splits(**cut)
-    return dataclasses.replace(prepared, splits=splits)
+    unlabelled = {task: rows[:40] for task, rows in prepared.unlabelled.items()}
+    return dataclasses.replace(prepared, splits=splits, unlabelled=unlabelled)
 
 
 DIVIDED = {}
@@ -115,6 +116,10 @@ def test_every_recipe_trains_and_reports(name, tmp_path, minilm, data_root, tiny
     stand_ins = {"distilbert": tiny_distilbert, "minilm-l12": tiny}
     weights = recipe.load(name).body.weights
     overrides = [f"body.weights={stand_ins[weights]}"] if weights in stand_ins else []
+    taught = [task for task, config in recipe.load(name).tasks.items() if config.teacher is not None]
+    if taught:  # one teacher stands in for those that the recipe names
+        _, teacher = trained("affect-duo", [], tmp_path)
+        overrides += [f"tasks.{task}.teacher.runs=[{teacher.folder}]" for task in taught]
     resolved, run = trained(name, overrides, tmp_path)
     check(resolved, run)
     facts = json.loads(run.manifest.read_text())

@@ -111,3 +111,12 @@ def test_models_of_other_questions_are_refused(two, change, message):
     with pytest.raises(UsageError, match=message) as caught:
         Ensemble(two)
     assert caught.value.hint
+
+
+def test_only_the_tasks_that_are_asked_have_to_be_alike(two):
+    two["two"].readings |= {"extra": CLASSES, "tags": replace(LABELS, labels=("x", "z"))}
+    ensemble = Ensemble(two, ["mood"])
+    assert list(ensemble.readings) == ["mood"]
+    assert ensemble.values(["t"]).keys() == {"mood"}
+    with pytest.raises(UsageError, match="'tags' of one"):
+        Ensemble(two, ["mood", "tags"])
