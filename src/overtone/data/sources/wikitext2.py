@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from overtone.data.files import lines, need
@@ -72,7 +73,7 @@ def _articles(rows: list[str]) -> Iterator[str]:
     starts = [
         i for i in range(1, len(rows) - 1) if blank[i - 1] and blank[i + 1] and _TITLE.fullmatch(rows[i])
     ]
-    for start, end in zip(starts, [*starts[1:], len(rows) + 1], strict=True):
+    for start, end in pairwise([*starts, len(rows) + 1]):
         yield "\n".join(rows[start : end - 1]) + "\n"
 
 
