@@ -99,7 +99,7 @@ class Ngram:
         return float(-np.log(self.probabilities(ids)).sum())
 
     def distribution(self, context: Ids) -> Floats:
-        """The probability of each token after some: (T,) → (V,)."""
+        """The probability of each token after at least one: (T,) → (V,)."""
         rows = np.empty((self.vocabulary, len(context) + 1), dtype=np.int64)
         rows[:, :-1] = context
         rows[:, -1] = np.arange(self.vocabulary)

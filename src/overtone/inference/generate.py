@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Protocol, TypeVar
 
 import torch
@@ -56,7 +57,8 @@ def stream(
         device: where the model is.
 
     Yields:
-        For each row its next token, or None where its prompt is still read or it has ended. (B,)
+        For each row its next token, or None where its prompt is still read or it has ended, (B,); nothing
+        where that is so of all rows.
 
     Raises:
         UsageError: a prompt is empty, or goes with its answer beyond what the model can read.
@@ -64,28 +66,28 @@ def stream(
     lengths = [len(prompt) for prompt in prompts]
     _check(lengths, config.max_tokens, model.max_length)
     draws = [torch.Generator().manual_seed(config.seed + row) for row in range(len(prompts))]
-    made = [0] * len(prompts)
     begun = min(lengths)
     tokens = torch.tensor([list(prompt[:begun]) for prompt in prompts], device=device)  # (B, n)
     state: S | None = None
-    done = [False] * len(prompts)
-    for read in range(begun, max(lengths) + config.max_tokens):
+    left = [config.max_tokens] * len(prompts)  # tokens that each row may still make
+    for read in count(begun):
         with torch.inference_mode():
             scores, state = model.step(state, tokens)
-        drawn = draw(scores, config, draws)
-        told: list[int | None] = []
-        for row, prompt in enumerate(prompts):
-            if read < lengths[row]:
-                drawn[row] = prompt[read]
-                told.append(None)
-                continue
-            done[row] = done[row] or drawn[row] == end or made[row] == config.max_tokens
-            made[row] += not done[row]
-            told.append(None if done[row] else drawn[row])
-        if all(done):
+        # A row that does not speak draws nothing, so that its numbers are those it has alone.
+        speaking = [row for row, length in enumerate(lengths) if read >= length and left[row]]
+        told: list[int | None] = [None] * len(prompts)
+        drawn = draw(scores[speaking], config, [draws[row] for row in speaking])
+        for row, token in zip(speaking, drawn, strict=True):
+            told[row] = None if token == end else token
+            left[row] = 0 if token == end else left[row] - 1
+        if any(token is not None for token in told):
+            yield told
+        if not any(left):
             return
-        yield told
-        tokens = torch.tensor(drawn, device=device)[:, None]  # (B, 1)
+        # A row that has ended reads anything, here the last token of its prompt.
+        heard = [prompt[min(read, len(prompt) - 1)] for prompt in prompts]
+        following = [heard[row] if token is None else token for row, token in enumerate(told)]
+        tokens = torch.tensor(following, device=device)[:, None]  # (B, 1)
 
 
 def generate(
