@@ -12,7 +12,7 @@ import overtone
 ROOT = Path(overtone.__file__).parent
 LEVELS = [
     {"errors"},
-    {"cache", "config", "scores", "breakdown", "correlation", "run"},
+    {"cache", "config", "scores", "breakdown", "correlation", "likelihood", "run"},
     {"data"},
     {"models"},
     {"training"},

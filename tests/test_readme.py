@@ -135,6 +135,8 @@ def at_hand(words: list[str]) -> bool:
         return False  # a study trains for long
     if verb == "classify":
         return (shipped() / "model" / "labels.json").exists() and weights.find("minilm-l6") is not None
+    if verb == "data tokenize":
+        return "byte" in words  # the others are made on a large corpus first
     if verb == "data show" and words[3] in catalogue() and not catalogue()[words[3]].card.shipped:
         return "OVERTONE_DATA" in os.environ
     return True

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from overtone.apps.catalogue import Json, data_app, err, out, weights_app
+from overtone.apps.tokenizing import tokenize
 from overtone.cli_bench import bench_app
 from overtone.errors import OvertoneError, UsageError, did_you_mean
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data_app.command("tokenize")(tokenize)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")

@@ -10,6 +10,9 @@
 - ``leakage``: exact and near duplicates between splits
 - ``split``: ``prepare``, which does all of it and says what it did
 - ``tokenize``: texts to token ids
+- ``vocabulary``: tokenizers of one's own, for models from scratch
+- ``fertility``: how a tokenizer fits a corpus
+- ``stream``: documents as one stream of tokens, in windows without padding
 - ``batches``: tokenised texts in seeded batches, bucketed by length
 - ``shipped/``: the sentences and edge cases that the package carries
 """

@@ -2,6 +2,7 @@
 
 - ``config``: what is evaluated beside the model itself
 - ``baselines``: what any model has to beat: the commonest answer, TF-IDF, frozen-backbone probe
+- ``ngram``: what a language model has to beat; ``language``: what it gives a stream of tokens
 - ``bootstrap``: the resampling that every interval stands on, fast for metrics that are sums over rows
 - ``compare``: intervals, paired differences, McNemar, flips; per-example scores on disk
 - ``lines``: how a row of them is written and read

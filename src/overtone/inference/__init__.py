@@ -3,5 +3,5 @@
 ``classify`` a run as a classifier, fast · ``calibrate`` honest confidence and the risk rule · ``normalise``
 ``emojis`` ``sarcasm`` ``backup`` the steps that heal · ``cascade`` the steps in order · ``decisions``
 the log · ``readout`` all heads of one text · ``ensemble`` several runs as one · ``forms`` ``export``
-``quantise`` the ways to compute it.
+``quantise`` the ways to compute it · ``generate`` sampling from a language model.
 """

@@ -2,5 +2,6 @@
 
 ``weights`` name → where its weights are · ``encoder`` the bidirectional body · ``adapters`` LoRA on a body ·
 ``heads`` states → one task's outputs · ``states`` of a frozen part, as a body reads them ·
-``model`` a body and its heads · ``tfidf`` the linear text model.
+``model`` a body and its heads · ``tfidf`` the linear text model ·
+``lstm`` and ``transformer`` language models from scratch.
 """

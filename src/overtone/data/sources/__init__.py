@@ -12,6 +12,8 @@
 - ``reccon``: everyday dialogues, an emotion a turn
 - ``sarcasm_headlines``: news headlines, sarcastic or plain
 - ``table``: a user's own CSV, TSV, JSONL or Parquet file
+- ``wikipassages``: passages of Wikipedia, natural text without targets
+- ``wikitext2``: Wikipedia articles, tokenised, without targets
 
 A module here that exports ``SOURCE`` is in the catalogue; one that a recipe can name has a config, which
 ``overtone.data.split`` lists in ``SourceConfig``.
