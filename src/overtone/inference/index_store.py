@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +29,9 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError
 
+from overtone.config import Config
 from overtone.data.corpus import Passage
 from overtone.data.files import digest
 from overtone.data.passages import INDEX
@@ -48,23 +50,25 @@ PARTS = "parts-"
 _AGAIN = "delete the folder and make the index again: overtone search index FOLDER --output INDEX"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What an index says of itself.
+class Made(Config):
+    """What made the vectors of an index."""
 
-    Args:
-        config: how it was made, as JSON has it.
-        embedder: what made the vectors: name and dimensions; None where there are none.
-        files: file that was read → SHA-256 of its content.
-        generation: the folder of its parts.
-        parts: file in that folder → SHA-256.
-    """
+    name: str = Field(description="of the embedder")
+    dimensions: int = Field(ge=1, description="D, the width of a vector")
 
-    config: Mapping[str, Any]
-    embedder: Mapping[str, Any] | None
-    files: Mapping[str, str]
-    generation: str
-    parts: Mapping[str, str]
+    def __str__(self) -> str:
+        return f"'{self.name}' ({self.dimensions} dimensions)"
+
+
+class Manifest(Config):
+    """What an index says of itself."""
+
+    format: int = Field(FORMAT, description="of the layout")
+    config: dict[str, Any] = Field(description="how it was made")
+    embedder: Made | None = Field(description="what made the vectors; none where there are none")
+    files: dict[str, str] = Field(description="file that was read → SHA-256 of its content")
+    generation: str = Field(pattern=rf"^{PARTS}\d+$", description="the folder of its parts")
+    parts: dict[str, str] = Field(description="file in that folder → SHA-256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,12 @@ def manifest(folder: Path) -> Manifest:
             f"{folder} is not an index", hint="make one: overtone search index FOLDER --output INDEX"
         )
     value = read_json(path)
+    found = value.get("format") if isinstance(value, dict) else None
+    if isinstance(found, int) and found != FORMAT:
+        raise RunError(f"{folder} is an index of format {found}, not {FORMAT}", hint=_AGAIN)
     try:
-        found = value.pop("format")
-        if found != FORMAT:
-            raise RunError(f"{folder} is an index of format {found}, not {FORMAT}", hint=_AGAIN)
-        return Manifest(**value)
-    except (TypeError, KeyError, AttributeError) as error:
+        return Manifest.model_validate(value)
+    except ValidationError as error:
         raise RunError(f"{path} is damaged: {error}", hint=_AGAIN) from error
 
 
@@ -189,9 +193,12 @@ def write(
     Raises:
         RunError: the disk is full or the folder cannot be written; the older index stays as it was.
     """
-    current = manifest(folder).generation if (folder / INDEX).exists() else ""
+    try:
+        current = manifest(folder).generation
+    except RunError:  # there is none, or none that can be read
+        current = f"{PARTS}000000"
     _remove_all_but(folder, current)
-    generation = f"{PARTS}{int(current.removeprefix(PARTS) or 0) + 1:06d}"
+    generation = f"{PARTS}{int(current.removeprefix(PARTS)) + 1:06d}"
     temporary: Path | None = None
     try:
         temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{PARTS}"))
@@ -211,7 +218,7 @@ def write(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    write_json(folder / INDEX, {"format": FORMAT, **asdict(said(generation, parts))})
+    write_json(folder / INDEX, said(generation, parts).model_dump(mode="json"))
     _remove_all_but(folder, generation)
 
 

@@ -16,7 +16,7 @@ from overtone.data.files import digest
 from overtone.errors import DataError, RunError
 from overtone.inference import index_store as store
 from overtone.inference.embed import Embedder, EmbedderConfig
-from overtone.inference.index_store import Manifest, Parts
+from overtone.inference.index_store import Made, Manifest, Parts
 from overtone.inference.lexical import Lexical
 from overtone.inference.vectors import Approximate, ApproximateConfig, Vectors
 
@@ -70,26 +70,29 @@ class Indexed:
 
 
 def update(
-    source: Path, folder: Path, config: IndexConfig, embedder: Embedder | None, told: Told | None = None
+    files: Mapping[str, Path],
+    folder: Path,
+    config: IndexConfig,
+    embedder: Embedder | None,
+    told: Told | None = None,
 ) -> Indexed:
     """Make the index in a folder what the texts say now; to be called with its lock held.
 
     Args:
-        source: a folder of texts, see ``data.passages``.
+        files: what is to be found in it, by name, see ``data.passages``.
         folder: of the index.
         config: how it is made.
         embedder: what makes the vectors; None: BM25 alone.
         told: hears how far it is.
 
     Raises:
-        DataError: there are no texts, or a file cannot be read.
+        DataError: a file cannot be read, or none holds a word.
         RunError: the index cannot be written, or the embedder gives no vectors of length 1.
         MissingExtraError: the extra ``search`` is not installed.
     """
     told = told or _silent
     old = _Old.open(folder)
     same_cut = old is not None and old.said.config.get("cut") == config.cut.model_dump(mode="json")
-    files = texts.files(source)
     hashes = {name: digest(path) for name, path in files.items()}
     before = {} if old is None else old.said.files
     fresh = [name for name in hashes if not same_cut or before.get(name) != hashes[name]]
@@ -104,7 +107,7 @@ def update(
         found += texts.read(name, files[name], config.cut)
     told("reading", len(fresh), len(fresh))
     if not found:
-        raise DataError(f"the files in {source} hold no words", hint="put text into them")
+        raise DataError(f"the {len(files):,} files hold no words", hint="put text into them")
     found.sort(key=lambda passage: passage.id)
     vectors = old.vectors() if old is not None and made is not None and old.said.embedder == made else {}
     encoded = sum(passage.content not in vectors for passage in found) if embedder is not None else 0
@@ -123,15 +126,21 @@ def update(
 
     store.write(
         folder,
-        lambda generation, parts: Manifest(config.model_dump(mode="json"), made, hashes, generation, parts),
+        lambda generation, parts: Manifest(
+            config=config.model_dump(mode="json"),
+            embedder=made,
+            files=hashes,
+            generation=generation,
+            parts=parts,
+        ),
         fill,
     )
     return Indexed(len(found), len(files), read=len(fresh), removed=removed, encoded=encoded)
 
 
-def described(embedder: Embedder | None) -> dict[str, object] | None:
+def described(embedder: Embedder | None) -> Made | None:
     """What a manifest says of an embedder."""
-    return None if embedder is None else {"name": embedder.name, "dimensions": embedder.dimensions}
+    return None if embedder is None else Made(name=embedder.name, dimensions=embedder.dimensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,7 @@ class _Old:
         except RunError:
             return None
 
-    def says(self, config: IndexConfig, made: Mapping[str, object] | None) -> bool:
+    def says(self, config: IndexConfig, made: Made | None) -> bool:
         """Whether it was made in this way."""
         return self.said.config == config.model_dump(mode="json") and self.said.embedder == made
 

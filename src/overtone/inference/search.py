@@ -16,11 +16,12 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import ValidationError
 
+from overtone.data import passages as texts
 from overtone.data.corpus import Passage
 from overtone.errors import RunError, UsageError, did_you_mean
 from overtone.inference import index_store as store
 from overtone.inference.embed import Embedder
-from overtone.inference.index_store import Manifest, Parts
+from overtone.inference.index_store import Made, Manifest, Parts
 from overtone.inference.indexing import IndexConfig, Indexed, Told, described, update
 from overtone.inference.vectors import Found, Vectors, best, exact
 from overtone.scores import Ints
@@ -74,7 +75,7 @@ class Index:
     Args:
         parts: what is searched.
         config: how it was made.
-        made: the name and dimensions of what made the vectors; None where there are none.
+        made: what made the vectors; None where there are none.
         embedder: what makes vectors of questions; None: the one that the config names.
 
     Raises:
@@ -82,7 +83,7 @@ class Index:
     """
 
     def __init__(
-        self, parts: Parts, config: IndexConfig, made: Mapping[str, object] | None, embedder: Embedder | None
+        self, parts: Parts, config: IndexConfig, made: Made | None, embedder: Embedder | None
     ) -> None:
         self.parts = parts
         self.config = config
@@ -90,7 +91,7 @@ class Index:
         self._given = embedder
         if embedder is not None and made != described(embedder):
             raise RunError(
-                f"the index was made with {_told(made)}, and is asked with {_told(described(embedder))}",
+                f"the index was made with {made or 'no embedder'}, and is asked with {described(embedder)}",
                 hint="give the embedder that made it, or make the index again with this one",
             )
 
@@ -136,12 +137,13 @@ class Index:
             MissingExtraError: the extra ``search`` is not installed.
         """
         config = config or IndexConfig()
-        if embedder is not None:
-            config = config.model_copy(update={"embedder": None})
-        elif config.embedder is not None:
-            embedder = config.embedder.build()
+        files = texts.files(source)
         with store.lock(folder):
-            what = update(source, folder, config, embedder, told)
+            if embedder is not None:
+                config = config.model_copy(update={"embedder": None})
+            elif config.embedder is not None:
+                embedder = config.embedder.build()
+            what = update(files, folder, config, embedder, told)
             return cls.open(folder, embedder), what
 
     @property
@@ -160,7 +162,7 @@ class Index:
             return self._given
         if self.config.embedder is None:
             raise UsageError(
-                f"the vectors were made with {_told(self.made)}", hint="give it: Index.open(folder, embedder)"
+                f"the vectors were made with {self.made}", hint="give it: Index.open(folder, embedder)"
             )
         return self.config.embedder.build()
 
@@ -220,10 +222,6 @@ class Index:
         if self.parts.approximate is not None:
             return self.parts.approximate.search(vectors, vector, k)
         return exact(vectors, vector, k)
-
-
-def _told(made: Mapping[str, object] | None) -> str:
-    return "no embedder" if made is None else f"'{made['name']}' ({made['dimensions']} dimensions)"
 
 
 def _config(folder: Path, said: Manifest) -> IndexConfig:
