@@ -71,7 +71,7 @@ def main() -> None:
         vectors = written(Path(place) / "vectors.npy", centres, count, generator)
         questions = drawn(centres, options.questions, generator)
         begun = time.perf_counter()
-        index = Approximate.build(vectors, config)
+        index = Approximate.build(vectors)
         built = time.perf_counter() - begun
         index.save(Path(place) / "cells.faiss")
         size = (Path(place) / "cells.faiss").stat().st_size
@@ -81,7 +81,7 @@ def main() -> None:
             for name in found:
                 begun = time.perf_counter()
                 if name == "approximate":
-                    found[name].append(index.search(vectors, question, TOP))
+                    found[name].append(index.search(vectors, question, TOP, config))
                 else:
                     found[name].append(exact(vectors, question, TOP))
                 seconds[name].append(time.perf_counter() - begun)

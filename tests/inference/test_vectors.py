@@ -72,12 +72,17 @@ def clustered(count, seed=0):
     )
 
 
+def rows(index, vectors, query, probes):
+    """The 20 rows that are found among so many cells."""
+    return index.search(vectors, query, 20, ApproximateConfig(probes=probes)).rows.tolist()
+
+
 def test_the_approximate_index_finds_most_of_them():
     vectors = clustered(3000)
-    index = Approximate.build(vectors, ApproximateConfig(probes=8))
+    index, config = Approximate.build(vectors), ApproximateConfig(probes=8)
     shares = []
     for query in clustered(3000)[::100]:
-        found, all_ = index.search(vectors, query, 10), exact(vectors, query, 10)
+        found, all_ = index.search(vectors, query, 10, config), exact(vectors, query, 10)
         shares.append(len(np.intersect1d(found.rows, all_.rows)) / 10)
         shared = np.isin(all_.rows, found.rows)
         np.testing.assert_array_equal(found.scores[: shared.sum()][0], all_.scores[0])  # itself, exactly
@@ -86,42 +91,59 @@ def test_the_approximate_index_finds_most_of_them():
 
 def test_with_every_cell_probed_nothing_is_missed():
     vectors = clustered(2000)
-    index = Approximate.build(vectors, ApproximateConfig(probes=10_000, candidates=20))
+    index, config = Approximate.build(vectors), ApproximateConfig(probes=10_000, candidates=20)
     for query in clustered(2000, seed=1)[:5]:
-        assert index.search(vectors, query, 10).rows.tolist() == exact(vectors, query, 10).rows.tolist()
+        assert (
+            index.search(vectors, query, 10, config).rows.tolist() == exact(vectors, query, 10).rows.tolist()
+        )
 
 
 def test_building_it_twice_gives_the_same():
     vectors = clustered(1500)
-    one, two = (Approximate.build(vectors, ApproximateConfig(probes=2)) for _ in range(2))
+    one, two = (Approximate.build(vectors) for _ in range(2))
     for query in vectors[:20]:
-        assert one.search(vectors, query, 20).rows.tolist() == two.search(vectors, query, 20).rows.tolist()
+        assert rows(one, vectors, query, probes=2) == rows(two, vectors, query, probes=2)
 
 
 def test_few_vectors_are_one_cell():
     vectors = drawn(5)
-    found = Approximate.build(vectors, ApproximateConfig()).search(vectors, vectors[3], 10)
+    found = Approximate.build(vectors).search(vectors, vectors[3], 10, ApproximateConfig())
     assert found.rows[0] == 3
     assert sorted(found.rows.tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_it_is_the_same_from_disk(tmp_path):
     vectors = clustered(1500)
-    built = Approximate.build(vectors, ApproximateConfig())
+    built = Approximate.build(vectors)
     built.save(tmp_path / "cells.faiss")
-    read = Approximate.load(tmp_path / "cells.faiss", ApproximateConfig())
+    read = Approximate.load(tmp_path / "cells.faiss")
     for query in vectors[:10]:
-        assert read.search(vectors, query, 10).rows.tolist() == built.search(vectors, query, 10).rows.tolist()
-    assert Approximate.load(tmp_path / "cells.faiss", ApproximateConfig(probes=3)).index.nprobe == 3
+        assert rows(read, vectors, query, probes=3) == rows(built, vectors, query, probes=3)
+
+
+def test_more_probes_find_more():
+    vectors = drawn(3000, 32)
+    index = Approximate.build(vectors)
+    whole = {tuple(query): set(exact(vectors, query, 20).rows.tolist()) for query in drawn(20, 32, seed=1)}
+    shares = [
+        np.mean(
+            [
+                len(found & set(rows(index, vectors, np.array(q, np.float32), probes)))
+                for q, found in whole.items()
+            ]
+        )
+        for probes in (1, 4, 40)
+    ]
+    assert shares[0] < shares[1] < shares[2]
 
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "cells.faiss").write_bytes(b"no index")
     with pytest.raises(RunError, match=r"cells.faiss is damaged"):
-        Approximate.load(tmp_path / "cells.faiss", ApproximateConfig())
+        Approximate.load(tmp_path / "cells.faiss")
 
 
 def test_without_faiss_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(MissingExtraError, match=r"overtone\[search\]"):
-        near.Approximate.build(drawn(5), ApproximateConfig())
+        near.Approximate.build(drawn(5))

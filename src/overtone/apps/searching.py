@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,8 +122,9 @@ def marked(text: str, question: str) -> Text:
     wanted = set(fold(question).split())
     words = text.split()
     hit = [bool(wanted & set(fold(word).split())) for word in words]
+    before = [0, *accumulate(hit)]  # hits before each word
     starts = range(max(1, len(words) - SHOWN + 1))
-    start = max(starts, key=lambda at: (sum(hit[at : at + SHOWN]), -at))
+    start = max(starts, key=lambda at: (before[min(at + SHOWN, len(words))] - before[at], -at))
     shown = Text("… " if start else "")
     for at, word in enumerate(words[start : start + SHOWN], start):
         shown.append(word, "bold yellow" if hit[at] else "").append(" ")

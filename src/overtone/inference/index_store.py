@@ -37,7 +37,7 @@ from overtone.data.files import digest
 from overtone.data.passages import INDEX
 from overtone.errors import DataError, RunError
 from overtone.inference.lexical import Lexical
-from overtone.inference.vectors import Approximate, ApproximateConfig, Vectors
+from overtone.inference.vectors import Approximate, Vectors
 from overtone.run import read_json, write_json
 
 FORMAT = 1
@@ -139,12 +139,8 @@ def manifest(folder: Path) -> Manifest:
         raise RunError(f"{path} is damaged: {error}", hint=_AGAIN) from error
 
 
-def read(folder: Path, approximate: ApproximateConfig) -> Parts:
-    """The parts of the index, each with the hash that the manifest names.
-
-    Args:
-        folder: of the index.
-        approximate: how the approximate index is asked.
+def read(folder: Path) -> tuple[Manifest, Parts]:
+    """An index: what it says of itself, and its parts, each with the hash that is named there.
 
     Raises:
         RunError: the index is missing or damaged.
@@ -152,13 +148,13 @@ def read(folder: Path, approximate: ApproximateConfig) -> Parts:
     while True:
         said = manifest(folder)
         try:
-            return _parts(folder / said.generation, said, approximate)
+            return said, _parts(folder / said.generation, said)
         except RunError:
             if manifest(folder) == said:  # else it was replaced, and its parts removed, meanwhile
                 raise
 
 
-def _parts(place: Path, said: Manifest, approximate: ApproximateConfig) -> Parts:
+def _parts(place: Path, said: Manifest) -> Parts:
     for name, expected in said.parts.items():
         try:
             found = digest(place / name)
@@ -176,7 +172,7 @@ def _parts(place: Path, said: Manifest, approximate: ApproximateConfig) -> Parts
         raise RunError(f"{place} is damaged: {error}", hint=_AGAIN) from error
     if vectors is not None and (vectors.ndim != 2 or len(vectors) != len(passages)):
         raise RunError(f"{place / VECTORS} is damaged: not a row a passage", hint=_AGAIN)
-    cells = Approximate.load(place / CELLS, approximate) if CELLS in said.parts else None
+    cells = Approximate.load(place / CELLS) if CELLS in said.parts else None
     return Parts(passages, Lexical.load(place / WORDS), vectors, cells)
 
 

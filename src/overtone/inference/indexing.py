@@ -121,7 +121,7 @@ def update(
             rows = _write_vectors(place / store.VECTORS, found, vectors, embedder, told)
             if len(found) > config.approximate.above:
                 told("cells", 0, 1)
-                Approximate.build(rows, config.approximate).save(place / store.CELLS)
+                Approximate.build(rows).save(place / store.CELLS)
                 told("cells", 1, 1)
 
     store.write(
@@ -156,7 +156,7 @@ class _Old:
         if not (folder / texts.INDEX).exists():
             return None
         try:
-            return cls(store.manifest(folder), store.read(folder, ApproximateConfig()))
+            return cls(*store.read(folder))
         except RunError:
             return None
 

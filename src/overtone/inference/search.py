@@ -21,7 +21,7 @@ from overtone.data.corpus import Passage
 from overtone.errors import RunError, UsageError, did_you_mean
 from overtone.inference import index_store as store
 from overtone.inference.embed import Embedder
-from overtone.inference.index_store import Made, Manifest, Parts
+from overtone.inference.index_store import Made, Parts
 from overtone.inference.indexing import IndexConfig, Indexed, Told, described, update
 from overtone.inference.vectors import Found, Vectors, best, exact
 from overtone.scores import Ints
@@ -107,9 +107,12 @@ class Index:
             RunError: there is no index, it is damaged, or another embedder made it.
             MissingExtraError: what reads it is not installed.
         """
-        said = store.manifest(folder)
-        config = _config(folder, said)
-        return cls(store.read(folder, config.approximate), config, said.embedder, embedder)
+        said, parts = store.read(folder)
+        try:
+            config = IndexConfig.model_validate(said.config)
+        except ValidationError as error:
+            raise RunError(f"{folder} is damaged: {error}", hint="make the index again") from error
+        return cls(parts, config, said.embedder, embedder)
 
     @classmethod
     def build(
@@ -220,12 +223,5 @@ class Index:
     def _nearest(self, vectors: Vectors, question: str, k: int) -> Found:
         vector = self.embedder.encode([question], query=True)[0]
         if self.parts.approximate is not None:
-            return self.parts.approximate.search(vectors, vector, k)
+            return self.parts.approximate.search(vectors, vector, k, self.config.approximate)
         return exact(vectors, vector, k)
-
-
-def _config(folder: Path, said: Manifest) -> IndexConfig:
-    try:
-        return IndexConfig.model_validate(said.config)
-    except ValidationError as error:
-        raise RunError(f"{folder} is damaged: {error}", hint="make the index again") from error

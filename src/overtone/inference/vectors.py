@@ -97,16 +97,13 @@ class Approximate:
 
     Args:
         index: of FAISS, trained and filled.
-        config: how it is asked.
     """
 
-    def __init__(self, index: Any, config: ApproximateConfig) -> None:  # noqa: ANN401 - FAISS's own types
+    def __init__(self, index: Any) -> None:  # noqa: ANN401 - FAISS's own types
         self.index = index
-        self.config = config
-        index.nprobe = min(config.probes, index.nlist)
 
     @classmethod
-    def build(cls, vectors: Vectors, config: ApproximateConfig, chunk: int = CHUNK) -> Approximate:
+    def build(cls, vectors: Vectors, chunk: int = CHUNK) -> Approximate:
         """Group N vectors and enter all of them.
 
         Raises:
@@ -121,17 +118,19 @@ class Approximate:
         index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
         for start in range(0, count, chunk):
             index.add(np.ascontiguousarray(vectors[start : start + chunk]))
-        return cls(index, config)
+        return cls(index)
 
-    def search(self, vectors: Vectors, query: Vectors, k: int) -> Found:
+    def search(self, vectors: Vectors, query: Vectors, k: int, config: ApproximateConfig) -> Found:
         """About the K nearest by cosine; the scores are exact.
 
         Args:
             vectors: those that were indexed, (N, D).
             query: of length 1, (D,).
             k: how many are wanted.
+            config: how many cells and vectors are looked at.
         """
-        _, rows = self.index.search(query[None], min(k * self.config.candidates, len(vectors)))
+        cells = _faiss().SearchParametersIVF(nprobe=min(config.probes, self.index.nlist))
+        _, rows = self.index.search(query[None], min(k * config.candidates, len(vectors)), params=cells)
         found = rows[0][rows[0] >= 0]  # FAISS fills up with -1 where the cells hold too few
         return again(vectors, query, found.astype(np.int64), k)
 
@@ -140,7 +139,7 @@ class Approximate:
         _faiss().write_index(self.index, str(path))
 
     @classmethod
-    def load(cls, path: Path, config: ApproximateConfig) -> Approximate:
+    def load(cls, path: Path) -> Approximate:
         """Read what ``save`` wrote; FAISS trusts a file, so check its hash first.
 
         Raises:
@@ -149,7 +148,7 @@ class Approximate:
         """
         faiss = _faiss()
         try:
-            return cls(faiss.read_index(str(path)), config)
+            return cls(faiss.read_index(str(path)))
         except RuntimeError as error:
             raise RunError(
                 f"{path} is damaged: {error}", hint="make the index again: overtone search index"
