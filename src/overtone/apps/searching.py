@@ -136,10 +136,11 @@ def marked(text: str, question: str) -> Text:
 
 def _said(what: Indexed, output: Path) -> str:
     """One line on what was done and where it is."""
+    size = f"{what.passages:,} passages of {what.files:,} file{'' if what.files == 1 else 's'}"
     if not (what.read or what.removed or what.encoded):
-        return f"{output} is up to date: {what.passages:,} passages of {what.files:,} files"
+        return f"{output} is up to date: {size}"
     parts = f"{what.read:,} read, {what.removed:,} removed, {what.encoded:,} passages encoded"
-    return f"wrote {output}: {what.passages:,} passages of {what.files:,} files ({parts})"
+    return f"wrote {output}: {size} ({parts})"
 
 
 @contextmanager
