@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def yaml_name(block: str) -> str:
 
 
 def verb_of(words: list[str]) -> str:
-    return " ".join(words[1:3]) if words[1] in ("data", "weights") else words[1]
+    return " ".join(words[1:3]) if words[1] in ("data", "weights", "search") else words[1]
 
 
 def parsed(words: list[str]) -> dict[str, object]:
@@ -83,6 +84,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the commands of the documents name."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "texts.txt").write_text("I finally did it!\nLeave me alone.\n", encoding="utf-8")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "library.md").write_text("# Library\n\nIt closes at six.\n", encoding="utf-8")
     for block in RECIPES:
         (folder / yaml_name(block)).write_text(block, encoding="utf-8")
         values = yaml.safe_load(block)
@@ -137,6 +140,8 @@ def at_hand(words: list[str]) -> bool:
         return (shipped() / "model" / "labels.json").exists() and weights.find("minilm-l6") is not None
     if verb == "data tokenize":
         return "byte" in words  # the others are made on a large corpus first
+    if verb.startswith("search "):
+        return find_spec("bm25s") is not None and weights.find("minilm-l6") is not None
     if verb == "data show" and words[3] in catalogue() and not catalogue()[words[3]].card.shipped:
         return "OVERTONE_DATA" in os.environ
     return True

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from overtone.apps.catalogue import Json, data_app, err, out, weights_app
+from overtone.apps.searching import search_app
 from overtone.apps.tokenizing import tokenize
 from overtone.cli_bench import bench_app
 from overtone.errors import OvertoneError, UsageError, did_you_mean
@@ -37,6 +38,7 @@ data_app.command("tokenize")(tokenize)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
+app.add_typer(search_app, name="search")
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell has it."""

@@ -13,5 +13,6 @@
 - ``drawing``: how every picture looks
 - ``study``: what the arms of a grid gain, over seeds; ``study_page`` is its page, ``forest`` its picture
 - ``markdown``: escaped text, tables and signed numbers
+- ``benchmarks/``: measures of whole systems, such as retrieval
 - ``results``: the committed figures of the benchmark scripts, and the README's tables made from them
 """

@@ -3,5 +3,7 @@
 ``classify`` a run as a classifier, fast · ``calibrate`` honest confidence and the risk rule · ``normalise``
 ``emojis`` ``sarcasm`` ``backup`` the steps that heal · ``cascade`` the steps in order · ``decisions``
 the log · ``readout`` all heads of one text · ``ensemble`` several runs as one · ``forms`` ``export``
-``quantise`` the ways to compute it · ``generate`` sampling from a language model.
+``quantise`` the ways to compute it · ``generate`` sampling from a language model ·
+``embed`` texts as vectors · ``lexical`` BM25 · ``vectors`` the nearest
+of many · ``search`` an index that can be asked · ``indexing`` ``index_store`` how it is made and kept.
 """
