@@ -9,10 +9,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # The models of these tests are so small that a second thread only waits for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 
 from overtone.models import weights
 from toys import sentences, write_encoder
+
+# A busy machine is no failure, and no test asserts an absolute speed.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -60,7 +60,7 @@ def test_the_mean_is_over_what_exists():
 columns = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=3, max_size=30)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(columns)
 def test_correlations_equal_scipy(found):
     gold, decided = np.array(found, dtype=float).T[..., None]

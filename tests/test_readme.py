@@ -183,7 +183,7 @@ def outcomes(workplace: Path) -> dict[str, tuple[int, str]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr

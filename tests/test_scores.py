@@ -245,7 +245,7 @@ def test_risk_coverage_by_hand():
 rows = st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.6, 0.9]), st.booleans()), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.randoms(use_true_random=False))
 def test_risk_coverage_does_not_depend_on_the_order(found, random):
     shuffled = list(found)
@@ -254,7 +254,7 @@ def test_risk_coverage_does_not_depend_on_the_order(found, random):
     assert (curves[0][1] == curves[1][1]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows)
 def test_aurc_is_the_mean_over_all_orders_of_ties(found):
     orders = [
@@ -296,7 +296,7 @@ def test_threshold_between_adjacent_floats_keeps_the_lower_out():
     assert (p.probabilities >= threshold).tolist() == [[True], [False]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.30001, 0.8, 1.0]), st.booleans()), min_size=1))
 def test_no_threshold_has_a_better_f1(found):
     scores, truth = map(np.array, zip(*found, strict=True))

@@ -17,7 +17,7 @@ def flat(steps):
     return [row for step in steps for rows in step for row in rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths_of_rows, st.integers(1, 7), st.integers(1, 4), st.integers(0, 9))
 def test_an_epoch_holds_each_row_once(lengths, size, accumulation, seed):
     steps = plan(lengths, size, accumulation, seed)
@@ -30,7 +30,7 @@ def test_an_epoch_holds_each_row_once(lengths, size, accumulation, seed):
     assert len(steps) == -(-len(lengths) // full)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths_of_rows, st.integers(0, 9))
 def test_a_step_holds_the_same_rows_however_it_is_cut(lengths, seed):
     whole = [flat([step]) for step in plan(lengths, 12, 1, seed)]
@@ -56,7 +56,7 @@ def test_buckets_pad_little_and_steps_are_shuffled():
 
 
 @given(lengths_of_rows, st.integers(1, 200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batches_for_inference(lengths, budget):
     batches = by_length(lengths, budget)
     assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))

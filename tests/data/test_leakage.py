@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from overtone.data.leakage import LeakageConfig, check, near_between, near_pairs
@@ -21,7 +21,6 @@ def jaccard(one, other):
     return len(a & b) / len(a | b)
 
 
-@settings(deadline=None)
 @given(texts=TEXTS, threshold=THRESHOLDS, minimum=st.integers(1, 6))
 def test_near_pairs_equals_brute_force(texts, threshold, minimum):
     long = [i for i, text in enumerate(texts) if len(set(words(text))) >= minimum]
@@ -34,7 +33,6 @@ def test_near_pairs_equals_brute_force(texts, threshold, minimum):
     assert near_pairs(texts, threshold, minimum) == expected
 
 
-@settings(deadline=None)
 @given(left=TEXTS, right=TEXTS, threshold=THRESHOLDS)
 def test_near_between_equals_brute_force(left, right, threshold):
     expected = [

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -48,7 +48,6 @@ def test_a_seed_is_a_split_whatever_the_order():
     assert split.divide(data, "emotion", 7) != split.divide(data, "emotion", 8)
 
 
-@settings(deadline=None)
 @given(n=st.integers(2, 30), test=st.floats(0.05, 0.6), validation=st.floats(0.05, 0.35))
 def test_every_label_is_trained_and_tested(n, test, validation):
     splits, _ = SeededSplit(test=test, validation=validation).divide(rows(n), "emotion", 7)

@@ -30,7 +30,7 @@ def test_documents_stand_between_ends():
     assert (made.documents, made.bytes, made.characters, made.targets) == (3, 4, 3, 7)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=9).filter(any))
 def test_the_stream_is_the_documents(texts):
     made = stream.build(BYTES, texts)
@@ -40,7 +40,7 @@ def test_the_stream_is_the_documents(texts):
     assert made.ids[0] == made.ids[-1] == BYTES.end_id
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(length=st.integers(1, 12), size=st.integers(2, 60))
 def test_each_token_but_the_first_is_a_target_once(length, size):
     ids = np.arange(size)

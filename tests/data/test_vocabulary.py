@@ -53,7 +53,7 @@ def ids_of(made, text):
 
 
 @pytest.mark.parametrize("kind", ["byte", "bpe"])
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(text=st.text())
 def test_bytes_lose_nothing(made, kind, text):
     found = made[kind]
@@ -62,14 +62,14 @@ def test_bytes_lose_nothing(made, kind, text):
     assert found.unknown_id is None
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(text=st.text(alphabet="aehlnoprst.\n "))
 def test_known_characters_lose_nothing(text):
     found = CharacterVocabulary().build(["the open shore\n plants.", text])
     assert found.decode(ids_of(found, text)) == text
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(text=st.text())
 def test_a_byte_is_a_piece(text):
     found = ByteVocabulary().build([])

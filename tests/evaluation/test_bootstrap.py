@@ -72,7 +72,7 @@ def test_labels_that_occur_in_no_resample_have_no_score(multi):
 pairs = st.lists(st.tuples(*[st.sampled_from([0.0, 0.1, 0.3, 1e3, 1e3 + 0.1])] * 4), min_size=2, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs, st.sampled_from(sorted(set(metrics_of("regression")) - {"spearman"})))
 def test_sums_tell_what_does_not_vary_from_what_hardly_does(found, name):
     values = np.array(found)

@@ -21,7 +21,7 @@ def cells(rendered):
     return [unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td[^>]*>(.*?)</td>", rendered)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(HOSTILE, HOSTILE)
 def test_any_text_survives_a_table_as_it_is(first, second):
     rendered = PARSER.render(escaped_table(["x", "y"], [[first, second]]))

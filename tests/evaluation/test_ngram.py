@@ -90,7 +90,7 @@ def test_the_discounts_are_estimated_where_they_can_be():
     assert ngram._discounts(np.array([1, 1, 2])) == ngram.FALLBACK
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     ids=st.lists(st.integers(0, V - 1), min_size=4, max_size=40),
     context=st.lists(st.integers(0, V - 1), min_size=1, max_size=6),

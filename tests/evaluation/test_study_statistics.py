@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -70,7 +70,6 @@ def test_holm_by_hand(p, adjusted):
     assert holm(p) == pytest.approx(adjusted)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
     adjusted = holm(p)

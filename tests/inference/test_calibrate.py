@@ -70,7 +70,7 @@ def test_no_rows_and_bad_grids():
         fit_threshold(np.ones(3), np.ones(3, dtype=bool), np.array([0.1, 0.5]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=0, max_size=300),
     st.floats(0.05, 0.5),

@@ -60,7 +60,7 @@ def test_emoji_as_words_only_where_asked():
     assert normalise(["👩🏾‍💻!"], emoji_words=True) == ["woman technologist !"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(), st.booleans())
 def test_twice_is_once(text, emoji_words):
     once = normalise([text], emoji_words=emoji_words)
@@ -88,7 +88,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES)), st.booleans())
 def test_twice_is_once_on_awkward_pieces(pieces, emoji_words):
     once = normalise(["".join(pieces)], emoji_words=emoji_words)
@@ -113,7 +113,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(WORDS), min_size=1), st.sampled_from(list(".!?")))
 def test_plain_sentences_stay(words, end):
     sentence = " ".join(words).capitalize() + end

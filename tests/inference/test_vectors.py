@@ -26,7 +26,7 @@ def sorted_all(vectors, query, k):
     return sorted(range(len(vectors)), key=lambda row: (-scores[row], row))[:k]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(1, 60), k=st.integers(1, 70), chunk=st.integers(1, 64), seed=st.integers(0, 999))
 def test_exact_is_the_best_of_all_whatever_the_chunk(count, k, chunk, seed):
     vectors = drawn(count, seed=seed)

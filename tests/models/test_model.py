@@ -22,7 +22,7 @@ def lengths_to_encoded(lengths):
     return Encoded(flat, np.concatenate([[0], np.cumsum(lengths)]), pad_id=0, cut=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60))
 def test_rows_come_back_in_order(lengths):
     encoded = lengths_to_encoded(lengths)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from overtone.models.states import FrozenStates
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.data())
 def test_rows_are_padded_in_the_order_asked_for(lengths, data):
     """State j of row i is (i, j)."""

@@ -171,7 +171,7 @@ def test_a_row_counts_what_it_carries(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, ROWS), share=st.floats(0, 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sums_add_up_over_any_split(kind, seed, cut, share):
     """So accumulation and several processes make the step of one large batch."""
     own, outputs, gold, teacher = case(kind, seed)

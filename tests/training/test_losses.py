@@ -217,7 +217,7 @@ def test_focal_with_smoothing_and_weights_by_hand():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_focal_is_cross_entropy_at_gamma_0(power, smoothing, seed):
     generator = torch.Generator().manual_seed(seed)
     outputs = 8 * torch.randn(9, 5, generator=generator)
@@ -248,7 +248,7 @@ def test_weights_of_positives_are_smoothed():
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_binary_forms_are_cross_entropy_at_gamma_0(power, seed):
     generator = torch.Generator().manual_seed(seed)
     outputs = 8 * torch.randn(9, 5, generator=generator)
@@ -307,7 +307,7 @@ def test_concordance_by_hand():
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(2, 40), shift=st.floats(-2, 2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_concordance_is_lin_s(seed, rows, shift):
     """Against the definition of the paper, 2 cov / (var + var + (mean − mean)²), in numpy."""
     random = np.random.default_rng(seed)

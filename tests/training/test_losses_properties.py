@@ -66,7 +66,7 @@ def test_only_concordance_belongs_to_a_whole_step():
 
 @pytest.mark.parametrize("config", SUMS, ids=repr)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sums_add_up_over_any_split(config, seed, cut):
     loss, outputs, targets = case(config, seed)
     targets = without(targets, [seed % 12])
@@ -79,7 +79,7 @@ def test_sums_add_up_over_any_split(config, seed, cut):
 
 @pytest.mark.parametrize("config", EVERY, ids=repr)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.01, 1.0, 30.0]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_loss_is_below_0(config, seed, scale):
     loss, outputs, targets = case(config, seed, scale=scale)
     assert float(loss.total(outputs, targets)) >= 0
@@ -92,7 +92,7 @@ def test_no_loss_is_below_0(config, seed, scale):
     hidden=st.sets(st.integers(0, 11), max_size=10),
     noise=st.sampled_from([1e30, torch.inf, torch.nan]),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_without_a_target_change_nothing(config, seed, hidden, noise):
     """Not the sum, not the count, and no gradient reaches them, whatever their outputs are."""
     loss, outputs, targets = case(config, seed)

@@ -83,7 +83,7 @@ def test_a_step_of_uncertainty_by_hand():
 
 
 @given(losses=st.lists(st.floats(0, 5), min_size=1, max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_uncertainty_is_autograd_s_descent(losses):
     """Against the paper's objective with s as a parameter of SGD, clamped after each step."""
     made = build(UncertaintyConfig(lr=0.05, bound=1.0))
@@ -165,7 +165,7 @@ def test_a_bound_is_reached_and_left_again():
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 @given(steps=st.lists(st.dictionaries(st.sampled_from(sorted(KINDS)), finite), max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_weights_are_finite_and_positive_whatever_the_losses(config, steps):
     made = build(config)
     for losses in steps:
