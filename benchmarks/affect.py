@@ -60,7 +60,8 @@ def alone(task: str, runs: Path) -> Run:
 def taught(runs: Path) -> Run:
     """The student of affect and of the duos."""
     for name, overrides in DUO.items():
-        finished("affect-duo", overrides, name, runs)
+        if not pipeline.finished(Run(runs / name)):  # a teacher needs no report
+            finished("affect-duo", overrides, name, runs)
     teachers = ", ".join(str(runs / name) for name in ("affect", *DUO))
     overrides = [f"tasks.{task}.teacher.runs=[{teachers}]" for task in ("vad", "intent")]
     return finished("affect-taught", overrides, "affect-taught", runs)
