@@ -109,7 +109,7 @@ def test_numbers_are_put_into_the_students_units(tiny, table, monkeypatch):
             assert tasks == ["size"]
             return {"size": np.array([[10.0, 20.0] if said else [0.0, 0.0] for said in contexts])}
 
-    monkeypatch.setattr(system, "together", lambda folders: Fixed())
+    monkeypatch.setattr(system, "together", lambda folders, tasks: Fixed())
     monkeypatch.setattr(lineage, "refuse_known", lambda *_: None)
     path = table.with_name("sizes.jsonl")
     rows = [
