@@ -122,10 +122,10 @@ def test_the_rows_come_back_from_json(tmp_path):
 
 
 def test_memory_that_work_takes():
-    grown = backbones._growth(lambda: torch.ones(16_000_000).sum())
+    grown = backbones._growth(lambda: torch.ones(64_000_000).sum())  # 256 MB
     if grown is None:
         pytest.skip("the system does not tell")
-    assert 60 < grown < 100
+    assert 150 < grown < 300  # meanwhile the system may take other pages back
 
 
 def test_memory_where_the_system_does_not_tell(monkeypatch):
