@@ -24,7 +24,7 @@ from overtone.data.records import Record
 from overtone.data.tokenize import encode
 from overtone.errors import DataError
 from overtone.evaluation.compare import paired
-from overtone.evaluation.parity import Check, Parity, common, compare
+from overtone.evaluation.parity import Check, Parity, compare
 from overtone.evaluation.results import Figure, write_results
 from overtone.evaluation.speed import seconds
 from overtone.inference.export import export
@@ -74,26 +74,19 @@ def of_heads(model: Model, sample: Encoded, setting: tuple[int, int], rounds: in
     ]
 
 
-def of_task(name: str, check: Check, forms: Mapping[str, Form]) -> tuple[Parity, list[Figure]]:
-    """How a head's int8 answers stand to fp32's on the test rows, and how its metric changes.
-
-    Where some labels have few rows, also how it changes without them.
-    """
+def of_task(name: str, check: Check, forms: Mapping[str, Form]) -> tuple[Parity, Figure]:
+    """How a head's int8 answers stand to fp32's on the test rows, and how its metric changes."""
     reference, found = (forms[form](check.encoded)[name] for form in ("torch", "int8"))
     before, after = (
         scores_of(check.reading, check.records, check.targets, each.double().numpy())
         for each in (reference, found)
     )
-    metric = METRICS["macro_f1" if check.reading.kind != "regression" else "pearson"]
-    judged = {metric.name: metric, f"common.{metric.name}": common(metric, before)}
-    if judged[metric.name] is judged[f"common.{metric.name}"]:
-        del judged[f"common.{metric.name}"]
-    figures = []
-    for label, each in judged.items():
-        change = paired(each, before, after, seed=7)
-        full = f"classify.int8.{name}.{label}.difference"
-        figures.append(Figure(full, change.value, change.low, change.high, len(check.records)))
-    return compare(name, check, reference, found), figures
+    metric = "macro_f1" if check.reading.kind != "regression" else "pearson"
+    change = paired(METRICS[metric], before, after, seed=7)
+    figure = Figure(
+        f"classify.int8.{name}.{metric}.difference", change.value, change.low, change.high, len(check.records)
+    )
+    return compare(name, check, reference, found), figure
 
 
 def main() -> None:
@@ -144,11 +137,11 @@ def main() -> None:
         *of_heads(model, sample, settings[best], options.rounds),
     ]
     first = next((name for name in judged if reader.readings[name].kind != "regression"), None)
-    for name, (parity, changes) in judged.items():
+    for name, (parity, change) in judged.items():
         if name == first:  # the figure that the bar is about
-            bar, whole = "classify.int8.macro_f1.difference", changes[0]
-            figures.append(Figure(bar, whole.value, whole.low, whole.high, whole.n))
-        figures += changes
+            bar = "classify.int8.macro_f1.difference"
+            figures.append(Figure(bar, change.value, change.low, change.high, change.n))
+        figures.append(change)
         figures.append(Figure(f"classify.int8.{name}.same", parity.same, n=parity.rows))
     for name, times in spent.items():
         rate = len(sample) / statistics.median(times)

@@ -122,10 +122,11 @@ def test_the_rows_come_back_from_json(tmp_path):
 
 
 def test_memory_that_work_takes():
-    grown = backbones._growth(lambda: torch.ones(64_000_000).sum())  # 256 MB
-    if grown is None:
+    grown = [backbones._growth(lambda: torch.ones(16_000_000).sum()) for _ in range(3)]
+    if None in grown:
         pytest.skip("the system does not tell")
-    assert 150 < grown < 300  # meanwhile the system may take other pages back
+    # A busy system takes cold pages back meanwhile, and then one measurement is too small.
+    assert 60 < max(grown) < 100
 
 
 def test_memory_where_the_system_does_not_tell(monkeypatch):

@@ -183,7 +183,7 @@ def outcomes(workplace: Path) -> dict[str, tuple[int, str]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=120,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
@@ -337,6 +337,7 @@ def test_every_recipe_is_described():
     for name in recipes.shipped():
         page = pages["affect" if name.startswith("affect") else "emotion"]
         assert f"`{name}`" in page, name
+        assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8"), name
 
 
 def test_every_dependency_has_its_line():

@@ -82,7 +82,9 @@ def check(resolved, run):
     assert "Against the baselines" in report
     assert "majority" in report
     html = (run.folder / "report.html").read_text()
-    assert not re.search(r'(src|href)="https?:', html), "a report must load nothing from elsewhere"
+    # A quoted text may name an address; nothing that the page itself is made of may.
+    made = "".join(re.findall(r"<style.*?</style>|<script.*?</script>|<[^>]*>", html, re.DOTALL))
+    assert "http" not in made.replace("http://www.w3.org", "")
     facts = json.loads(run.manifest.read_text())
     assert facts["fit"]["steps"] > 0
     assert facts["licence"]["weights"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from overtone.breakdown import MACRO, metric_named, rare, restricted
+from overtone.breakdown import figure
 from overtone.data.batches import Encoded
 from overtone.data.records import Record
 from overtone.errors import DataError, RunError
@@ -21,7 +21,6 @@ from overtone.inference.export import export
 from overtone.inference.forms import Form, OnnxForm, TorchForm, onnx_settings
 from overtone.models.model import Model
 from overtone.run import read_json, write_json
-from overtone.scores import Metric, Predictions, Scored
 from overtone.training.tasks import Kind, Reading, scores_of
 
 SAME: dict[Kind, float] = {"classification": 0.97, "multilabel": 0.95, "regression": 0.97}
@@ -32,7 +31,7 @@ NEAR = 0.15
 """How far a number may move, in deviations of the training rows, and still be the same answer."""
 
 CHANGE = 0.005
-"""The most that a task's metric may move, in either direction; see ``common`` for labels with few rows."""
+"""The most that a task's metric may move, in either direction."""
 
 FILE = "parity.json"
 TIMED = 500
@@ -69,7 +68,7 @@ class Parity:
         rows: how many were compared.
         same: share of rows with the same label, the same labels, or numbers that are near, 0..1.
         furthest: the largest difference of a probability, or of a number in the data's unit.
-        change: the form's metric minus the reference's, see ``common``.
+        change: the form's metric minus the reference's.
     """
 
     task: str
@@ -118,7 +117,6 @@ def compare(task: str, check: Check, reference: Tensor, found: Tensor) -> Parity
     else:
         equal = before.decided == after.decided
         same = equal.all(axis=1) if equal.ndim == 2 else equal
-    metric = common(metric_named(check.metric, before), before)
     return Parity(
         task=task,
         kind=check.reading.kind,
@@ -126,20 +124,8 @@ def compare(task: str, check: Check, reference: Tensor, found: Tensor) -> Parity
         rows=len(check.records),
         same=float(np.mean(same)),
         furthest=float(np.abs(values[0] - values[1]).max()),
-        change=metric.function(after) - metric.function(before),
+        change=figure(after, check.metric) - figure(before, check.metric),
     )
-
-
-def common(metric: Metric, scored: Scored) -> Metric:
-    """A macro average over the labels with enough rows (``breakdown.FEW_ROWS``); any other metric as it is.
-
-    Of a rarer label one row alone, decided otherwise, may move the average beyond ``CHANGE``.
-    """
-    if not isinstance(scored, Predictions) or metric.name not in MACRO:
-        return metric
-    few = rare(scored)
-    kept = [label for label in scored.labels if label not in few]
-    return restricted(metric, kept, metric.name) if few and kept else metric
 
 
 @dataclass(frozen=True, slots=True)
