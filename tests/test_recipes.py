@@ -84,7 +84,7 @@ def check(resolved, run):
     html = (run.folder / "report.html").read_text()
     # A quoted text may name an address; nothing that the page itself is made of may.
     made = "".join(re.findall(r"<style.*?</style>|<script.*?</script>|<[^>]*>", html, re.DOTALL))
-    assert "http" not in made.replace("http://www.w3.org", "")
+    assert "://" not in made.replace("http://www.w3.org", "")
     facts = json.loads(run.manifest.read_text())
     assert facts["fit"]["steps"] > 0
     assert facts["licence"]["weights"]
