@@ -270,6 +270,9 @@ def _growth(work: Callable[[], None]) -> float | None:
         before = torch.cuda.memory_allocated()
         work()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
+    # What was freed, but is still held by the allocator, would be taken again without growth.
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = _resident("VmRSS")
