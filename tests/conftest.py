@@ -89,3 +89,9 @@ def table_multilabel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_distilbert(encoder_folder: Callable[[str], Path]) -> Path:
     """The folder of a tiny random DistilBERT."""
     return encoder_folder("distilbert")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(encoder_folder: Callable[[str], Path]) -> Path:
+    """The folder of a tiny random decoder."""
+    return encoder_folder("llama")

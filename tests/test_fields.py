@@ -125,6 +125,14 @@ def pooled(tiny, folder):
     )
 
 
+def asked(tiny, folder):
+    """A body that is asked about a text, and whose states are read at several layers."""
+    own = pooled(tiny, folder).model_dump(mode="json")
+    own["tasks"]["emotion"]["head"] |= {"pooling": "last", "standardise": True}
+    own["body"] |= {"prompt": "{text} feels", "states": [0, 1]}
+    return recipe.parse(own, "test")
+
+
 def taught(tiny, folder):
     """The run before as a teacher."""
     own = pooled(tiny, folder).model_dump(mode="json")
@@ -186,7 +194,7 @@ def varied(tiny, folder):
 def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
     pytest.importorskip("tensorboard")
     monkeypatch.delenv("OVERTONE_DATA", raising=False)
-    for make in (one_label, many_labels, pooled, taught, many_tasks, varied):
+    for make in (one_label, many_labels, pooled, asked, taught, many_tasks, varied):
         run = pipeline.run(make(tiny, tmp_path), Run(tmp_path / make.__name__))
         loaded = overtone.load(run.folder)
         (found,) = loaded.read(["happy tears"])

@@ -16,6 +16,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    LlamaConfig,
+    LlamaModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
@@ -115,7 +117,7 @@ def write_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def write_encoder(folder: Path, kind: str = "bert", seed: int = 0, layers: int = 2) -> Path:
-    """A random encoder of some layers of width 32, with its tokenizer, in transformers' layout."""
+    """A random encoder (or llama) of some layers of width 32, and its tokenizer, in transformers' layout."""
     vocabulary = len(write_tokenizer(folder))
     torch.manual_seed(seed)
     sizes = {
@@ -136,6 +138,8 @@ def write_encoder(folder: Path, kind: str = "bert", seed: int = 0, layers: int =
             model = DistilBertModel(
                 DistilBertConfig(**common, n_layers=layers, n_heads=4, dim=32, hidden_dim=64)
             )
+        case "llama":
+            model = LlamaModel(LlamaConfig(**common, **sizes))
         case _:
             raise ValueError(kind)
     with torch.no_grad():  # the usual scale of 0.02 makes every text nearly alike at this width

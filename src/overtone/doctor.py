@@ -15,7 +15,6 @@ from rich.console import Console
 from overtone.data.fetch import catalogue, locate
 from overtone.data.records import Record
 from overtone.data.sources import overtone_emotions
-from overtone.data.tokenize import encode
 from overtone.errors import DataError, WeightsError
 from overtone.evaluation.results import environment
 from overtone.models import store, weights
@@ -115,7 +114,7 @@ def _train(records: list[Record], precision: str) -> tuple[int, float, float]:
     labels = overtone_emotions.LABELS
     torch.manual_seed(0)
     model = store.build(EncoderConfig(), LoraConfig(), {"emotion": (HeadConfig(), len(labels))})
-    encoded = encode(model.body.tokenizer, [row.text for row in records], 128)
+    encoded = model.body.encode([row.text for row in records])
     targets = tasks.encode_targets(records, "emotion", labels, "classification")
     loss = losses.build(losses.CrossEntropyConfig(), targets, len(labels))
     config = TrainConfig.model_validate(

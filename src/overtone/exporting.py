@@ -8,7 +8,6 @@ import random
 from overtone import pipeline
 from overtone import recipe as recipes
 from overtone.data.split import Prepared
-from overtone.data.tokenize import encode
 from overtone.errors import UsageError
 from overtone.evaluation import parity
 from overtone.evaluation.parity import Check, Judged
@@ -43,7 +42,7 @@ def export(run: Run) -> list[Judged]:
         train = [row for splits in prepared.splits.values() for row in splits.train]
         sample = random.Random(recipe.seed).sample(train, min(len(train), CALIBRATION))
         texts, contexts = [row.text for row in sample], [row.context for row in sample]
-        calibration = encode(body.tokenizer, texts, body.max_length, contexts)
+        calibration = body.encode(texts, contexts)
         return parity.gate(
             reader.model,
             run.model / FORMS,
@@ -58,9 +57,7 @@ def checks(recipe: Recipe, prepared: Prepared, reader: Reader) -> dict[str, Chec
     body, found = reader.model.body, {}
     for name, task in recipe.tasks.items():
         records = prepared.splits[name].validation
-        encoded = encode(
-            body.tokenizer, [row.text for row in records], body.max_length, [row.context for row in records]
-        )
+        encoded = body.encode([row.text for row in records], [row.context for row in records])
         targets = encode_targets(records, task.data.target, task.data.labels, task.kind)
         found[name] = Check(reader.readings[name], task.metric, records, targets, encoded)
     return found

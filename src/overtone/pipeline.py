@@ -23,7 +23,6 @@ from overtone.data import split
 from overtone.data.batches import Encoded
 from overtone.data.records import Record
 from overtone.data.split import Prepared
-from overtone.data.tokenize import encode
 from overtone.errors import RunError
 from overtone.evaluation.results import environment
 from overtone.models import store, weights
@@ -354,9 +353,7 @@ def _parts(
 
 
 def _tokenised(model: Model, records: Sequence[Record]) -> Encoded:
-    body = model.body
-    contexts = [row.context for row in records]
-    return encode(body.tokenizer, [row.text for row in records], body.max_length, contexts)
+    return model.body.encode([row.text for row in records], [row.context for row in records])
 
 
 def _write(

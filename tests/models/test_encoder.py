@@ -6,6 +6,7 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from transformers import AutoModel
 
 from overtone.data.tokenize import encode
@@ -198,3 +199,68 @@ def test_an_unknown_architecture(tiny):
     with pytest.raises(UsageError, match="the layers of Linear were not found") as caught:
         _ = body.layers
     assert "train.freeze.kind=none" in caught.value.hint
+
+
+PROMPT = 'A: {context}\n"{text}" feels'
+
+
+def reading(folder, **changes):
+    return encoder.build(EncoderConfig(weights=str(folder), **changes))
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_states_of_several_layers_stand_side_by_side(encoder_folder, kind):
+    body = reading(encoder_folder(kind), states=[0, 2, 1])
+    found, ids, mask = states(body, [text for text, _ in sentences(6)])
+    theirs = AutoModel.from_pretrained(encoder_folder(kind), attn_implementation="eager").eval()
+    with torch.no_grad():
+        every = theirs(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+    expected = torch.cat([every[0], every[2], every[1]], dim=-1)
+    assert found.hidden.shape[-1] == body.hidden_size == 96
+    assert torch.allclose(found.hidden[mask.bool()], expected[mask.bool()], atol=1e-5)
+
+
+def test_a_decoder_that_reads_is_causal(tiny_llama):
+    body = reading(tiny_llama)
+    one, ids, _ = states(body, ["a happy day after all of it"])
+    with torch.no_grad():
+        other = body(torch.cat([ids[:, :-1], ids[:, :1]], dim=1), torch.ones_like(ids)).hidden
+    assert torch.allclose(one.hidden[:, :-1], other[:, :-1], atol=1e-6)
+    assert not torch.allclose(one.hidden[:, -1], other[:, -1], atol=1e-3)
+
+
+def test_what_is_frozen_whole_is_what_is_read(tiny_llama):
+    body = reading(tiny_llama, states=[1, 2])
+    whole, ids, mask = states(body, ["happy", "a happy day"])
+    body.freeze(body.depth)
+    assert torch.equal(body.bottom(ids, mask), whole.hidden)
+    assert torch.equal(body(body.bottom(ids, mask), mask).hidden, whole.hidden)
+    with pytest.raises(UsageError, match="several layers"):
+        body.freeze(1)
+
+
+def test_a_layer_that_there_is_not(tiny_llama):
+    with pytest.raises(WeightsError, match="layers above 2"):
+        reading(tiny_llama, states=[0, 3])
+
+
+def test_a_prompt_stands_around_the_text(tiny):
+    body = reading(tiny, prompt=PROMPT)
+    found = body.encode(["a happy day", "sad"], [None, "what is it"])
+    written = ['A: \n"a happy day" feels', 'A: what is it\n"sad" feels']
+    expected = encode(body.tokenizer, written, body.max_length)
+    assert found.flat.tolist() == expected.flat.tolist()
+    assert found.offsets.tolist() == expected.offsets.tolist()
+
+
+def test_of_a_long_prompt_the_question_stays(tiny):
+    body = reading(tiny, prompt="{text} feels", max_length=8)
+    long, short = body.encode(["sad " * 50 + "happy"]), body.encode(["happy"])
+    assert len(long.flat) == 8
+    assert long.flat[-3:].tolist() == short.flat[-3:].tolist()
+
+
+@pytest.mark.parametrize("prompt", ["", "how does it feel?", "{text} and {text}"])
+def test_a_prompt_without_one_text(prompt):
+    with pytest.raises(ValidationError, match=r"one \{text\}"):
+        EncoderConfig(prompt=prompt)

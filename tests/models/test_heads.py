@@ -11,7 +11,7 @@ from overtone.models.encoder import States
 from overtone.models.heads import Head, HeadConfig, mean_pool
 from toys import build_model, sentences
 
-POOLINGS = ["mean", "cls", "attention"]
+POOLINGS = ["mean", "cls", "last", "attention"]
 
 
 @pytest.fixture
@@ -30,6 +30,30 @@ def test_mean_by_hand(states):
 
 def test_cls_is_the_first_state(states):
     assert torch.equal(Head(HeadConfig(pooling="cls"), 5, 2).pool(states), states.hidden[:, 0])
+
+
+def test_last_is_the_state_before_the_padding(states):
+    found = Head(HeadConfig(pooling="last"), 5, 2).pool(states)
+    assert torch.equal(found, torch.stack([states.hidden[0, 3], states.hidden[1, 1], states.hidden[2, 0]]))
+
+
+def test_standardised_by_hand():
+    """Training, in the batch's own mean and deviation; evaluated, in those of all batches."""
+    torch.manual_seed(0)
+    head = Head(HeadConfig(pooling="cls", hidden=(), dropout=0.0, standardise=True), 4, 2)
+    first, *_, last = head.layers
+    vectors = torch.randn(64, 4) * torch.tensor([1.0, 100.0, 0.01, 5.0]) + torch.tensor(
+        [0.0, 7.0, -3.0, 50.0]
+    )
+    states = States(vectors.unsqueeze(1), torch.ones(64, 1, dtype=torch.long))
+    expected = last((vectors - vectors.mean(dim=0)) / (vectors.var(dim=0, correction=0) + first.eps).sqrt())
+    for _ in range(200):
+        found = head(states)
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(head.eval()(states), expected, atol=0.05)  # its variance is the unbiased one
+    one = States(states.hidden[:1], states.mask[:1])
+    evaluated = head(one)
+    assert torch.equal(head.train()(one), evaluated)  # one row has no deviation
 
 
 def test_attention_by_hand(states):
@@ -112,7 +136,7 @@ def test_only_attention_has_weights_of_its_own():
         pooling: sum(p.numel() for p in Head(HeadConfig(pooling=pooling, hidden=()), 5, 2).parameters())
         for pooling in POOLINGS
     }
-    assert counts == {"mean": 12, "cls": 12, "attention": 18}
+    assert counts == {"mean": 12, "cls": 12, "last": 12, "attention": 18}
 
 
 def silence(head):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from overtone.data.batches import Encoded
-from overtone.data.tokenize import encode
 from overtone.errors import DataError
 from overtone.evaluation.results import environment
 from overtone.inference.forms import Form, OnnxForm, TorchForm, onnx_settings
@@ -93,7 +92,7 @@ def bench_inference(
         DataError: there are no texts.
         MissingExtraError: there are graphs, and ONNX Runtime is not installed.
     """
-    encoded = encode(model.body.tokenizer, texts, model.body.max_length)
+    encoded = model.body.encode(texts)
     forms: dict[str, Form] = {}
     facts: dict[str, tuple[Literal["torch", "onnx"], str, int, int, int]] = {}
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from overtone.data.tokenize import encode
 from overtone.inference.forms import Form, TorchForm
 from overtone.models import store
 from overtone.models.encoder import EncoderConfig, States
@@ -84,7 +83,7 @@ class Reader:
         self, texts: Sequence[str], contexts: Sequence[str | None] | None, tasks: Sequence[str]
     ) -> dict[str, Tensor]:
         """The outputs of some heads, all from the same tokens."""
-        encoded = encode(self.model.body.tokenizer, texts, self.model.body.max_length, contexts)
+        encoded = self.model.body.encode(texts, contexts)
         if self.form is not None:
             found = self.form(encoded)
             return {name: found[name] for name in tasks}
@@ -162,7 +161,7 @@ def embed(model: Model, texts: Sequence[str]) -> Floats:
         states: States = model.body(input_ids, mask)
         return {"pooled": mean_pool(states)}
 
-    encoded = encode(model.body.tokenizer, texts, model.body.max_length)
+    encoded = model.body.encode(texts)
     return sweep(pooled, encoded, model.device)["pooled"].double().numpy()
 
 

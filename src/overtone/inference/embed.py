@@ -13,7 +13,6 @@ from torch import Tensor
 
 from overtone.config import Config
 from overtone.data.batches import by_length
-from overtone.data.tokenize import encode
 from overtone.inference.vectors import Vectors
 from overtone.models.encoder import Encoder, EncoderConfig, States, build
 
@@ -103,7 +102,7 @@ class EncoderEmbedder:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for start in range(0, len(texts), BLOCK):
             block = [prefix + text for text in texts[start : start + BLOCK]]
-            encoded = encode(body.tokenizer, block, body.max_length)
+            encoded = body.encode(block)
             for rows in by_length(encoded.lengths):
                 vectors[start + np.array(rows)] = _read(body, *encoded.pad(rows))
                 if told:

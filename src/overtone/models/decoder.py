@@ -83,10 +83,7 @@ def load(name: str = "smollm2-135m-instruct") -> Decoder:
         WeightsError: the weights are not at hand.
         MissingExtraError: reading GGUF needs the package ``gguf``.
     """
-    folder = weights.resolve(name)
-    files = sorted(folder.glob("*.gguf"))
-    if files:
-        folder = _converted(files[0])
+    folder = converted(weights.resolve(name))
     model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, use_safetensors=True
     )
@@ -94,7 +91,17 @@ def load(name: str = "smollm2-135m-instruct") -> Decoder:
     return Decoder(model, AutoTokenizer.from_pretrained(folder))
 
 
-def _converted(file: Path) -> Path:
+def converted(folder: Path) -> Path:
+    """A folder of weights as safetensors: itself, or where it holds a GGUF file, one that is made once.
+
+    Raises:
+        MissingExtraError: reading GGUF needs the package ``gguf``.
+    """
+    files = sorted(folder.glob("*.gguf"))
+    return _dequantised(files[0]) if files else folder
+
+
+def _dequantised(file: Path) -> Path:
     """The folder with the safetensors form of a GGUF file, made if it is not there yet."""
     folder = cache_folder("weights") / file.stem
     if (folder / "config.json").exists():

@@ -1,14 +1,15 @@
-"""The bidirectional body: token ids in, contextual states out."""
+"""The body that reads: token ids in, contextual states out, of an encoder or of a decoder that only reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import safetensors
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -22,8 +23,10 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from overtone.config import Config
+from overtone.data.batches import Encoded
+from overtone.data.tokenize import encode
 from overtone.errors import UsageError, WeightsError
-from overtone.models import weights
+from overtone.models import decoder, weights
 
 # Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
 # would report of missing tensors is looked at in `load`, where it is an error.
@@ -38,6 +41,21 @@ class EncoderConfig(Config):
     weights: str = Field("minilm-l6", description="a name from `overtone weights list`, or a folder")
     max_length: int = Field(128, ge=4, le=8192, description="tokens read of a text; the rest is cut")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout inside the backbone while training")
+    prompt: str | None = Field(
+        None, description="what is read in place of a text, with {text} and perhaps {context} in it"
+    )
+    states: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None,
+        description="layers whose states are read, side by side, 0 the embeddings; the last one without. "
+        "Then the backbone is frozen whole or not at all",
+    )
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_holds_the_text(cls, prompt: str | None) -> str | None:
+        if prompt is not None and prompt.count("{text}") != 1:
+            raise ValueError("a prompt has one {text} in it")
+        return prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,7 @@ class States:
     """What a body returns.
 
     Args:
-        hidden: the last layer's states, (B, T, D).
+        hidden: the last layer's states, or those of several layers side by side, (B, T, D).
         mask: 1 where there is a token, 0 where there is padding, (B, T).
     """
 
@@ -54,12 +72,14 @@ class States:
 
 
 class Encoder(nn.Module):
-    """A transformers encoder with the pooler left out.
+    """A transformers model without what stands above its states; a decoder sees earlier tokens alone.
 
     Args:
         backbone: maps ids and mask (B, T) to states (B, T, D).
         tokenizer: its tokenizer.
         max_length: tokens read of a text.
+        prompt: what is read in place of a text; see ``EncoderConfig``.
+        read: layers whose states are read, side by side; None: the last.
     """
 
     frozen: int | None = None
@@ -68,16 +88,26 @@ class Encoder(nn.Module):
     stage = 0
     """How often that was decided; while it stays the same, so do the weights of what is frozen."""
 
-    def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        prompt: str | None = None,
+        read: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.prompt = prompt
+        self.read = read
 
     @property
     def hidden_size(self) -> int:
         """D, the width of the states."""
-        return int(self.backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        width = int(self.backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        return width if self.read is None else width * len(self.read)
 
     @property
     def depth(self) -> int:
@@ -102,6 +132,20 @@ class Encoder(nn.Module):
             hint="use train.freeze.kind=none or backbone",
         )
 
+    def encode(self, texts: Sequence[str], contexts: Sequence[str | None] | None = None) -> Encoded:
+        """Tokenise texts as this body reads them; see ``tokenize.encode``.
+
+        Of a prompt that is too long the beginning is cut, so that its end, the question, stays.
+        """
+        if self.prompt is None:
+            return encode(self.tokenizer, texts, self.max_length, contexts)
+        before = [None] * len(texts) if contexts is None else contexts
+        asked = [
+            self.prompt.replace("{context}", context or "").replace("{text}", text)
+            for text, context in zip(texts, before, strict=True)
+        ]
+        return encode(self.tokenizer, asked, self.max_length)
+
     def freeze(self, layers: int | None) -> None:
         """Take the embeddings and the lowest layers out of training: no gradient, and no dropout.
 
@@ -111,8 +155,14 @@ class Encoder(nn.Module):
             layers: how many layers above the embeddings; ``depth`` freezes the whole backbone, None nothing.
 
         Raises:
-            UsageError: there are not so many layers, or they are not found.
+            UsageError: there are not so many layers, or they are not found; or some are to be frozen of a
+                body that reads the states of several.
         """
+        if self.read is not None and layers not in (None, self.depth):
+            raise UsageError(
+                "the bottom of a body whose states are read at several layers cannot be frozen by itself",
+                hint="set train.freeze.kind to none or backbone, or body.states to null",
+            )
         if layers is not None and not 0 <= layers <= self.depth:
             raise UsageError(
                 f"{layers} layers are to be frozen, but the backbone has {self.depth} layers",
@@ -147,24 +197,31 @@ class Encoder(nn.Module):
             attention_mask: 1 where there is a token, (B, T).
 
         Returns:
-            The last layer's states (B, T, D).
+            The states that are read (B, T, D).
         """
         if inputs.ndim == 3:
             return States(
                 self._continue(inputs, attention_mask, self.frozen or 0, self.depth), attention_mask
             )
-        output = self.backbone(input_ids=inputs, attention_mask=attention_mask)
-        return States(output.last_hidden_state, attention_mask)
+        return States(self._whole(inputs, attention_mask), attention_mask)
+
+    def _whole(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The states that are read, of all of the backbone: ids and mask (B, T) → (B, T, D)."""
+        several = self.read is not None
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several
+        )
+        if self.read is not None:
+            return torch.cat([output.hidden_states[layer] for layer in self.read], dim=-1)
+        last: Tensor = output.last_hidden_state
+        return last
 
     @torch.no_grad()
     def bottom(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The states that the frozen part hands on: ids and mask (B, T) → (B, T, D)."""
         layers = self.frozen or 0
         if layers == self.depth:
-            whole: Tensor = self.backbone(
-                input_ids=input_ids, attention_mask=attention_mask
-            ).last_hidden_state
-            return whole
+            return self._whole(input_ids, attention_mask)
         embedded = self.backbone.embeddings(input_ids=input_ids)  # type: ignore[operator]
         return self._continue(embedded, attention_mask, 0, layers)
 
@@ -187,14 +244,15 @@ def _dropout(config: object, share: float) -> None:
 
 
 def build(config: EncoderConfig) -> Encoder:
-    """Load a pretrained encoder.
+    """Load a pretrained encoder, or a decoder that is to read.
 
     Raises:
         WeightsError: the weights are not at hand, damaged or not those of their config.
+        MissingExtraError: reading GGUF needs the package ``gguf``.
     """
     folder = weights.resolve(config.weights)
     try:
-        return load(folder, config)
+        return load(decoder.converted(folder), config)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise WeightsError(
             f"the weights in {folder} cannot be read: {error}", hint="get them again"
@@ -205,7 +263,8 @@ def load(folder: Path, config: EncoderConfig) -> Encoder:
     """Load an encoder in transformers' layout from a folder.
 
     Raises:
-        ValueError: a tensor is missing; transformers would fill it with random numbers and go on.
+        ValueError: a tensor is missing; transformers would fill it with random numbers and go on. Or a layer
+            is to be read that there is not.
         OSError, RuntimeError, safetensors.SafetensorError: a file is missing, cut short or of another shape.
     """
     settings = AutoConfig.from_pretrained(folder)
@@ -224,8 +283,15 @@ def load(folder: Path, config: EncoderConfig) -> Encoder:
         raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # type: ignore[assignment]  # states are pooled by the heads; an unused layer would train nothing
+    if config.states is not None and max(config.states, default=-1) > int(settings.num_hidden_layers):
+        raise ValueError(f"body.states names layers above {settings.num_hidden_layers}, the last there is")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Encoder(backbone, tokenizer, min(config.max_length, _positions(settings)))
+    if tokenizer.pad_token is None:  # decoders often have none; what is padded is masked
+        tokenizer.pad_token = tokenizer.eos_token
+    if config.prompt is not None:
+        tokenizer.truncation_side = "left"
+    length = min(config.max_length, _positions(settings))
+    return Encoder(backbone, tokenizer, length, config.prompt, config.states)
 
 
 def _positions(settings: PretrainedConfig) -> int:

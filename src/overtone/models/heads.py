@@ -14,7 +14,12 @@ from overtone.models.encoder import States
 class HeadConfig(Config):
     """How states become outputs."""
 
-    pooling: Literal["mean", "cls", "attention"] = Field("mean", description="how tokens become one vector")
+    pooling: Literal["mean", "cls", "last", "attention"] = Field(
+        "mean", description="how tokens become one vector; last: for a decoder, whose last token has read all"
+    )
+    standardise: bool = Field(
+        False, description="bring each number of that vector to mean 0 and deviation 1 over the training rows"
+    )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (256, 128), description="widths of hidden layers, each with LayerNorm and GELU; () for none"
     )
@@ -45,6 +50,25 @@ class Residual(nn.Module):
         return outputs
 
 
+class Standardised(nn.BatchNorm1d):
+    """Each number in units of its deviation, over the batch, and evaluated over what was trained on.
+
+    A batch of one row has no deviation; it is read as in evaluation.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, affine=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, D) → (B, D)."""
+        if self.training and len(inputs) == 1:
+            return nn.functional.batch_norm(inputs, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(inputs)
+
+
 class Head(nn.Module):
     """Pool, then a small perceptron.
 
@@ -64,7 +88,7 @@ class Head(nn.Module):
         self.pooling = config.pooling
         self.samples = config.samples
         self.attention = nn.Linear(width, 1) if config.pooling == "attention" else None
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [Standardised(width)] if config.standardise else []
         for hidden in config.hidden:
             block = [
                 nn.Dropout(config.dropout),
@@ -81,6 +105,8 @@ class Head(nn.Module):
         """One vector a text: (B, T, D) → (B, D); padding counts nothing."""
         if self.pooling == "cls":
             return states.hidden[:, 0]
+        if self.pooling == "last":
+            return last_token(states)
         if self.attention is not None:
             scores = self.attention(states.hidden).squeeze(-1)  # (B, T)
             share = scores.masked_fill(states.mask == 0, -1e4).softmax(dim=-1)
@@ -104,3 +130,9 @@ def mean_pool(states: States) -> Tensor:
     """The mean of a text's token states: (B, T, D) → (B, D)."""
     mask = states.mask.unsqueeze(-1).to(states.hidden.dtype)
     return (states.hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+def last_token(states: States) -> Tensor:
+    """The state of each text's last token: (B, T, D) → (B, D); padding is on the right."""
+    last = (states.mask.sum(dim=1) - 1).clamp(min=0).view(-1, 1, 1)
+    return states.hidden.gather(1, last.expand(-1, -1, states.hidden.shape[-1])).squeeze(1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from overtone.cache import cache_folder
 from overtone.data.batches import Encoded, by_length
 from overtone.models.encoder import States
-from overtone.models.heads import mean_pool
+from overtone.models.heads import last_token, mean_pool
 from overtone.models.model import Model
 from overtone.models.states import FrozenStates
 from overtone.training import shelf
@@ -26,6 +26,13 @@ SLOW = 1.0
 
 MEMORY = 4 * 2**30
 """Bytes that one process remembers; files that are mapped into memory count too."""
+
+POOLED: dict[str, Callable[[States], Tensor]] = {
+    "mean": mean_pool,
+    "cls": lambda states: states.hidden[:, 0],
+    "last": last_token,
+}
+"""The ways to pool that learn nothing: states (B, T, D) → (B, D)."""
 
 _remembered: OrderedDict[str, Tensor] = OrderedDict()
 """States by their key, those of the longest ago first: what the runs of one process share."""
@@ -48,8 +55,8 @@ class StateCache:
         """What the model reads in place of these texts' ids.
 
         None where no layer is frozen, or its states would be more than the disk is to hold (``shelf.LIMIT``).
-        Where the whole backbone is frozen and all heads pool alike, the mean or the first token, a text is
-        that one vector.
+        Where the whole backbone is frozen and all heads pool alike, and without attention, a text is that one
+        vector.
 
         Args:
             encoded: N texts.
@@ -83,7 +90,7 @@ class StateCache:
         if self.model.body.frozen != self.model.body.depth:
             return None
         kinds = {str(head.pooling) for head in self.model.heads.values()}
-        return kinds.pop() if kinds in ({"mean"}, {"cls"}) else None
+        return kinds.pop() if len(kinds) == 1 and kinds <= POOLED.keys() else None
 
     def _key(self, encoded: Encoded, pooling: str | None, *, bf16: bool) -> str:
         """A name for these states: of everything that they depend on."""
@@ -110,7 +117,9 @@ class StateCache:
             }
             settings = body.backbone.config.to_dict()  # type: ignore[union-attr, operator]
             kept = {name: value for name, value in settings.items() if not _says_nothing(name)}
-            digest = hashlib.sha256(f"{body.frozen} {json.dumps(kept, sort_keys=True, default=str)}".encode())
+            digest = hashlib.sha256(
+                f"{body.frozen} {body.read} {json.dumps(kept, sort_keys=True, default=str)}".encode()
+            )
             for name, tensor in sorted(tensors.items()):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
@@ -130,7 +139,7 @@ class StateCache:
                 places = [np.arange(encoded.offsets[row], encoded.offsets[row + 1]) for row in rows]
                 flat[torch.from_numpy(np.concatenate(places))] = hidden[mask.bool()].to("cpu", flat.dtype)
             else:
-                vectors = hidden[:, 0] if pooling == "cls" else mean_pool(States(hidden, mask))
+                vectors = POOLED[pooling](States(hidden, mask))
                 flat[torch.tensor(rows)] = vectors.to("cpu", flat.dtype)
             done += len(rows)
             self.tell(done, len(encoded))
