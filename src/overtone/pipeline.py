@@ -27,7 +27,7 @@ from overtone.data.tokenize import encode
 from overtone.errors import RunError
 from overtone.evaluation.results import environment
 from overtone.models import store, weights
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, Model, sweep
 from overtone.recipe import Recipe
 from overtone.run import Run, write_atomic, write_json, writes
 from overtone.scores import Predictions, summary, tune_thresholds
@@ -306,7 +306,7 @@ def _fitted_by(task: TaskConfig, loss: losses.Loss) -> losses.Loss:
 
 
 def _training_data(
-    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+    recipe: Recipe, model: EncoderModel, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> TrainingData:
     """The training rows of all tasks, each once; a task's target is masked where the row is not its own.
 
@@ -342,7 +342,7 @@ def _scattered(values: Tensor, places: Sequence[int], rows: int, missing: float)
 
 
 def _parts(
-    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+    recipe: Recipe, model: EncoderModel, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> dict[str, Part]:
     """Every task's rows that choose the best step."""
     parts = {}
@@ -353,17 +353,18 @@ def _parts(
     return parts
 
 
-def _tokenised(model: Model, records: Sequence[Record]) -> Encoded:
+def _tokenised(model: EncoderModel, records: Sequence[Record]) -> Encoded:
     body = model.body
     contexts = [row.context for row in records]
     return encode(body.tokenizer, [row.text for row in records], body.max_length, contexts)
 
 
 def _write(
-    recipe: Recipe, run: Run, fit: Fit, validation: Validation, model: Model, data: TrainingData
+    recipe: Recipe, run: Run, fit: Fit, validation: Validation, model: EncoderModel, data: TrainingData
 ) -> None:
     """Write the trained model and what the fit cost; labels last, since they say that the rest is whole."""
     store.save(model, run.model, recipe.body)
+    assert isinstance(data.encoded, Encoded)
     texts = {"train": [data.encoded], "validation": [part.encoded for part in validation.parts.values()]}
     run.note(
         fit=asdict(fit),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from overtone.config import Config
 from overtone.errors import UsageError, WeightsError
 from overtone.models import weights
+from overtone.models.body import Body, States
 
 # Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
 # would report of missing tensors is looked at in `load`, where it is an error.
@@ -40,20 +40,7 @@ class EncoderConfig(Config):
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout inside the backbone while training")
 
 
-@dataclass(frozen=True, slots=True)
-class States:
-    """What a body returns.
-
-    Args:
-        hidden: the last layer's states, (B, T, D).
-        mask: 1 where there is a token, 0 where there is padding, (B, T).
-    """
-
-    hidden: Tensor
-    mask: Tensor
-
-
-class Encoder(nn.Module):
+class Encoder(Body):
     """A transformers encoder with the pooler left out.
 
     Args:
@@ -61,12 +48,6 @@ class Encoder(nn.Module):
         tokenizer: its tokenizer.
         max_length: tokens read of a text.
     """
-
-    frozen: int | None = None
-    """How many layers above the embeddings are frozen with them; None where nothing is."""
-
-    stage = 0
-    """How often that was decided; while it stays the same, so do the weights of what is frozen."""
 
     def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         super().__init__()
@@ -101,34 +82,6 @@ class Encoder(nn.Module):
             f"the layers of {type(self.backbone).__name__} were not found",
             hint="use train.freeze.kind=none or backbone",
         )
-
-    def freeze(self, layers: int | None) -> None:
-        """Take the embeddings and the lowest layers out of training: no gradient, and no dropout.
-
-        What is above them is left as it is.
-
-        Args:
-            layers: how many layers above the embeddings; ``depth`` freezes the whole backbone, None nothing.
-
-        Raises:
-            UsageError: there are not so many layers, or they are not found.
-        """
-        if layers is not None and not 0 <= layers <= self.depth:
-            raise UsageError(
-                f"{layers} layers are to be frozen, but the backbone has {self.depth} layers",
-                hint=f"set train.freeze to 0..{self.depth} layers",
-            )
-        self.frozen = layers
-        self.stage += 1
-        for module in self.at_rest():
-            module.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Encoder:
-        """Set the mode of everything but the frozen part, which stays in evaluation."""
-        super().train(mode)
-        for module in self.at_rest():
-            module.eval()
-        return self
 
     def at_rest(self) -> list[nn.Module]:
         """The frozen part, lowest first."""
