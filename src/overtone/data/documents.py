@@ -80,7 +80,8 @@ def prepare(
         others: data sets that only judge: their test split, or all of one that has none.
 
     Raises:
-        DataError: files missing or wrong, one id or data set twice, fewer than three articles, or an empty split.
+        DataError: files missing or wrong, one id or data set twice, fewer than three articles,
+            or an empty split.
     """
     rows: list[Record] = []
     cards: dict[str, Card] = {}
@@ -104,11 +105,11 @@ def prepare(
     rest, test = stream.hold_out(rows, config.test, seed)
     train, validation = stream.hold_out(rest, config.validation * len(rows) / len(rest), seed)
     divided = Splits(tuple(train), tuple(validation), tuple(test))
-    beside = dict(_judging(choice) for choice in others)
-    known = set(cards) & {card.name for card in beside}
-    if known or len(beside) < len(others):
+    beside = [_judging(choice) for choice in others]
+    named = [*cards, *(card.name for card, _ in beside)]
+    if len(set(named)) < len(named):
         raise DataError("a data set is named twice", hint="in data.sources or in evaluate.others, and once")
-    outside = tuple(row for found in beside.values() for row in found)
+    outside = tuple(row for _, found in beside for row in found)
     checked, leaks = check(Splits(divided.train, divided.validation, (*divided.test, *outside)), leakage)
     clean = Splits(checked.train, checked.validation, divided.test)
     for name in SPLITS:
@@ -129,10 +130,12 @@ def prepare(
     )
     return Documents(
         splits=clean,
-        judges={card.name: found for card, found in beside.items()},
+        judges={card.name: found for card, found in beside},
         report=report,
         cards=tuple(cards.values()),
-        fingerprints={card.name: fingerprint(card) for card in (*cards.values(), *beside)},
+        fingerprints={
+            card.name: fingerprint(card) for card in (*cards.values(), *(card for card, _ in beside))
+        },
     )
 
 

@@ -32,7 +32,7 @@ class Reads(Protocol):
 def nats(
     model: Reads, ids: Ids, length: int, stride: int | None = None, batch_size: int = 32, device: str = "cpu"
 ) -> float:
-    """The summed negative log-likelihood of a stream, as ``Ngram.nats``; the arguments are ``token_nats``'s."""
+    """The sum of ``token_nats`` over a stream, which takes the same arguments; as ``Ngram.nats``."""
     return float(token_nats(model, ids, length, stride, batch_size, device).sum())
 
 

@@ -74,7 +74,7 @@ def likelihoods(
         tokens=np.bincount(document, minlength=n),
         characters=np.array([len(record.text) for record in records]),
         bytes=np.array([len(record.text.encode()) for record in records]),
-        nats={name: np.bincount(document, weights=each, minlength=n) for name, each in nats.items()},
+        nats={name: _summed(document, each, n) for name, each in nats.items()},
     )
 
 
@@ -90,11 +90,10 @@ def standings(found: Likelihoods, *, seed: int, resamples: int) -> tuple[Standin
     """
     _, article = np.unique(found.articles, return_inverse=True)
 
-    def by_article(values: NDArray[Any]) -> Floats:
-        return np.bincount(article, weights=values)
-
-    nats = np.stack([by_article(each) for each in found.nats.values()], axis=1)  # (A, S)
-    sizes = np.stack([by_article(n) for n in (found.tokens, found.characters, found.bytes)], axis=1)
+    n = int(article.max()) + 1
+    nats = np.stack([_summed(article, each, n) for each in found.nats.values()], axis=1)  # (A, S)
+    measured = (found.tokens, found.characters, found.bytes)
+    sizes = np.stack([_summed(article, each, n) for each in measured], axis=1)  # (A, 3)
     points = _measured(nats.sum(axis=0)[None], sizes.sum(axis=0)[None])[0]  # (S, 3)
     parts = [
         _measured(draw.weights @ nats, draw.weights @ sizes) for draw in draws(len(nats), resamples, seed)
@@ -113,6 +112,11 @@ def standings(found: Likelihoods, *, seed: int, resamples: int) -> tuple[Standin
             gain = difference_of(points[0, judged] - points[place, judged], apart, 0.95)
         made.append(Standing(name, figures, gain))
     return tuple(made)
+
+
+def _summed(places: Ints, values: NDArray[Any], n: int) -> Floats:
+    """The sum of the values at each of n places."""
+    return np.bincount(places, weights=values, minlength=n).astype(np.float64)
 
 
 def _measured(nats: Floats, sizes: Floats) -> Floats:
