@@ -340,7 +340,8 @@ def _load(folder: Path | None, others: list[Path]) -> System:
     loaded = system.load([folder, *others] if folder is not None and others else folder)
     if not isinstance(loaded, system.System):
         raise UsageError(
-            f"{folder} is no run that reads texts", hint=f"see: overtone evaluate {folder}, overtone generate"
+            f"{folder} is no run that reads texts",
+            hint=f"overtone generate {folder} continues a text, where it is a language model",
         )
     named = ", ".join(str(each) for each in (folder, *others) if each is not None)
     err.print(Text(f"reads {named or 'the classifier that ships with the package'}"))

@@ -30,6 +30,15 @@ def read(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
     return recipes.resolve(name, overrides, parse)
 
 
+def kind_of(name: str) -> str:
+    """The kind of a recipe, by its shipped name or from a file.
+
+    Raises:
+        UsageError: see ``read``.
+    """
+    return str(getattr(read(name), "kind", READER))
+
+
 def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
     """Check plain values against the schema of their kind.
 

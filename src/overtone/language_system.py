@@ -98,7 +98,7 @@ class LanguageSystem:
         Raises:
             UsageError: a setting is unknown or does not fit, or the text would be too long for the model.
         """
-        config = check(SamplingConfig, settings, "sampling", hint="see `SamplingConfig`")
+        config = check(SamplingConfig, settings, "sampling", hint="overtone generate --help")
         before = self.vocabulary.encode([prompt]).flat.tolist()
         told = self.vocabulary.decode(before)
         begun, made = len(told), list(before)

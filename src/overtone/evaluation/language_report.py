@@ -97,9 +97,9 @@ def markdown(report: LanguageReport) -> str:
         loud(report.licence),
         "## Against the baselines",
         *(_compared(report, each) for each in report.texts),
-        "Brackets hold 95% intervals from a bootstrap over articles. A difference is the model's bits a byte "
-        "less the baseline's, from the same resamples of both. Lower is better. Perplexity compares models of "
-        "one tokenizer, bits a byte those of any.",
+        "Brackets hold 95% intervals from a bootstrap over articles. A difference is the model's bits a "
+        "byte less the baseline's, from the same resamples of both. Lower is better. Perplexity compares "
+        "models of one tokenizer, bits a byte those of any.",
         "![What the model gains over the n-gram on each text, in bits a byte, with intervals; the numbers "
         "stand in the tables above](plots/gains.png)",
         f"## Learning\n\n![Training loss and validation {metric} over steps](plots/learning.png)",
@@ -150,7 +150,7 @@ def _gain(evidence: Evidence) -> Gain:
     """What the model gains on a text, turned so that more is better."""
     best, gain = _best(evidence)
     turned = Difference(-gain.value, -gain.high, -gain.low, gain.p)
-    return Gain(evidence.found.text, f"bits a byte fewer than {best.name}", turned)
+    return Gain(evidence.found.text, f"bits a byte below {best.name}", turned)
 
 
 def _compared(report: LanguageReport, evidence: Evidence) -> str:
