@@ -12,20 +12,20 @@ import overtone
 ROOT = Path(overtone.__file__).parent
 LEVELS = [
     {"errors"},
-    {"cache", "config", "scores", "breakdown", "correlation", "likelihood", "run"},
+    {"cache", "config", "scores", "breakdown", "correlation", "likelihood", "progress", "run"},
     {"data"},
     {"models"},
     {"training"},
     {"inference"},
     {"evaluation"},
     {"apps"},
-    {"recipe", "recipes", "schema", "grid"},
-    {"system", "lineage", "teaching"},
-    {"proof"},
-    {"pipeline"},
+    {"recipe", "recipes", "schema", "grid", "language_recipe", "kinds"},
+    {"system", "lineage", "teaching", "language_system", "claim"},
+    {"proof", "language_proof"},
+    {"pipeline", "language_model"},
     {"study", "jury", "exporting"},
     {"doctor", "backbones"},
-    {"cli", "cli_bench", "cli_known"},
+    {"cli", "cli_bench", "cli_known", "cli_generate", "dispatch"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import overtone
-from overtone import pipeline, recipe
+from overtone import kinds, language_model, pipeline, recipe
 from overtone.config import Config
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
@@ -18,9 +18,12 @@ from overtone.data.sources.clinc150 import Clinc150Source
 from overtone.data.sources.dailydialog import DailyDialogSource
 from overtone.data.sources.politeness import PolitenessSource
 from overtone.data.sources.reccon import RecconSource
-from overtone.recipe import Recipe
+from overtone.data.sources.wikipassages import WikipassagesSource
+from overtone.data.sources.wikitext2 import Wikitext2Source
+from overtone.data.vocabulary import WordPieceVocabulary
+from overtone.errors import DataError
 from overtone.run import Run
-from toys import sentences
+from toys import language, sentences, write_documents
 
 SOURCE = str(Path(overtone.__file__).parent)
 LABELS = ["joy", "sadness", "anger"]
@@ -202,6 +205,23 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
         if loaded.decides:
             assert loaded.classify("happy tears").scores.keys() == set(LABELS)
 
+    texts = write_documents(tmp_path / "texts.jsonl")
+    bodies = [
+        {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "max_length": 64},
+        {"kind": "lstm", "width": 16, "layers": 1},
+    ]
+    for kind, body in zip(("character", "word"), bodies, strict=True):
+        values = language(texts, vocabulary={"kind": kind, "size": 64}, body=None, split_seed=1)
+        values["data"]["documents"] = 50
+        values["body"] = body
+        run = language_model.run(kinds.parse(values, "test"), Run(tmp_path / kind))
+        assert overtone.load(run.folder).generate("happy", max_tokens=2)
+    language_model.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
+    for vocabulary_source in (WikipassagesSource(), Wikitext2Source()):
+        vocabulary_source.build()
+    with pytest.raises(DataError):
+        WordPieceVocabulary(folder=tmp_path).build([])
+
     comment = Record("g/1", "text", {"emotion": ("joy",)}, "goemotions", "train")
     monkeypatch.setattr(goemotions, "records", lambda folder: iter([comment]))
     monkeypatch.setattr(goemotions, "groupings", lambda folder: {"ekman": {"joy": "joy"}})
@@ -217,7 +237,8 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
 
     fields = {
         (cls.__name__, name)
-        for cls in configs(Recipe, [])
+        for recipe_class in kinds.KINDS.values()
+        for cls in configs(recipe_class, [])
         for name in cls.model_fields
         if name != "kind"  # it picks the class
     }

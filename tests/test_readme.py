@@ -20,6 +20,7 @@ import pytest
 import typer
 import yaml
 
+from overtone import kinds, language_model
 from overtone import recipe as recipes
 from overtone.cli import app
 from overtone.data.fetch import SHIPPED, catalogue
@@ -29,8 +30,10 @@ from overtone.errors import UsageError
 from overtone.evaluation.compare import save_predictions
 from overtone.evaluation.results import render
 from overtone.models import weights
+from overtone.run import Run
 from overtone.scores import Predictions
 from overtone.system import shipped
+from toys import language, write_documents
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -95,6 +98,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for name in sorted(set(re.findall(r"runs/([\w.-]+)", str(COMMANDS)))):
         run = folder / "runs" / name
+        if name.startswith("language"):
+            texts = write_documents(folder / "documents.jsonl")
+            language_model.run(kinds.parse(language(texts, name=name), "test"), Run(run))
+            continue
         (run / "evaluation" / "emotion").mkdir(parents=True)
         for part in ("recipe.yaml", "manifest.json", "model"):
             if (shipped() / part).exists():
@@ -225,7 +232,7 @@ def check_parameters(words: list[str], workplace: Path) -> None:
     parameters, verb = parsed(words), verb_of(words)
     if verb in ("run", "train") and not str(parameters["recipe"]).startswith("runs/"):
         name = str(parameters["recipe"])
-        recipes.load(str(workplace / name) if name.endswith(".yaml") else name, parameters["set_"])
+        kinds.read(str(workplace / name) if name.endswith(".yaml") else name, parameters["set_"])
     if verb.startswith("data ") and "name" in parameters:
         assert parameters["name"] in {*catalogue(), *recipes.shipped()}
     if verb.startswith("weights ") and "name" in parameters:
@@ -332,10 +339,11 @@ def test_every_figure_of_the_log_is_called_a_prototype():
 
 def test_every_recipe_is_described():
     pages = {
-        name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("affect", "emotion")
+        name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("affect", "emotion", "language")
     }
     for name in recipes.shipped():
-        page = pages["affect" if name.startswith("affect") else "emotion"]
+        page = pages[next((system for system in pages if name.startswith(system)), "emotion")]
         assert f"`{name}`" in page, name
         assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8"), name
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from overtone import pipeline, proof, recipe, system
+from overtone import kinds, language_model, pipeline, proof, recipe, system
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -78,18 +78,10 @@ def trained(name, overrides, folder):
 
 
 def check(resolved, run):
-    """What every run leaves, and that it can be loaded and asked."""
-    report = (run.folder / "report.md").read_text()
-    assert "Against the baselines" in report
+    """What every run of a reader leaves, and that it can be loaded and asked."""
     if any(task.kind != "regression" for task in resolved.tasks.values()):
-        assert "majority" in report
-    html = (run.folder / "report.html").read_text()
-    # A quoted text may name an address; nothing that the page itself is made of may.
-    made = "".join(re.findall(r"<style.*?</style>|<script.*?</script>|<[^>]*>", html, re.DOTALL))
-    assert "://" not in made.replace("http://www.w3.org", "")
-    facts = json.loads(run.manifest.read_text())
-    assert facts["fit"]["steps"] > 0
-    assert facts["licence"]["weights"]
+        assert "majority" in (run.folder / "report.md").read_text()
+    check_folder(run)
     loaded = system.load(run.folder)
     readout = loaded.read(["what a lovely day"])[0]
     for name, task in resolved.tasks.items():
@@ -103,6 +95,18 @@ def check(resolved, run):
         assert many[3].source == "noise"
 
 
+def check_folder(run):
+    """What every run leaves."""
+    assert "Against the baselines" in (run.folder / "report.md").read_text()
+    html = (run.folder / "report.html").read_text()
+    # A quoted text may name an address; nothing that the page itself is made of may.
+    made = "".join(re.findall(r"<style.*?</style>|<script.*?</script>|<[^>]*>", html, re.DOTALL))
+    assert "://" not in made.replace("http://www.w3.org", "")
+    facts = json.loads(run.manifest.read_text())
+    assert facts["fit"]["steps"] > 0
+    assert facts["licence"]["weights"]
+
+
 def test_the_demo_recipe(tmp_path, minilm, monkeypatch):
     monkeypatch.delenv("OVERTONE_DATA", raising=False)  # the embedded default needs nothing from outside
     resolved, run = trained("emotion-mini", [], tmp_path)
@@ -111,7 +115,28 @@ def test_the_demo_recipe(tmp_path, minilm, monkeypatch):
     assert json.loads(run.manifest.read_text())["licence"]["commercial"]
 
 
-ON_PUBLIC_DATA = sorted(set(recipe.shipped()) - {"emotion-mini"})
+OF_KIND = {
+    kind: sorted(name for name in recipe.shipped() if kinds.kind_of(name) == kind) for kind in kinds.KINDS
+}
+ON_PUBLIC_DATA = sorted(set(OF_KIND[kinds.READER]) - {"emotion-mini"})
+
+
+@pytest.mark.parametrize("name", OF_KIND["language"])
+def test_every_language_model_trains_and_reports(name, tmp_path, data_root):
+    """On some hundred passages, with a model as shipped but for its width."""
+    small = ["data.documents=400", "train.epochs=1", "body.width=32", "train.batch_size=128"]
+    small += ["vocabulary.size=400", "evaluate.resamples=100", "evaluate.sampling.max_tokens=8"]
+    resolved = kinds.read(name, small)
+    run = Run(tmp_path / name)
+    language_model.run(resolved, run)
+    check_folder(run)
+    assert "ngram-5" in (run.folder / "report.md").read_text()
+    facts = json.loads(run.manifest.read_text())
+    assert facts["licence"] == {"data": "CC-BY-SA", "weights": "trained from scratch", "commercial": True}
+    assert set(facts["fingerprints"]) == {"wikipassages", "wikitext2"}
+    loaded = system.load(run.folder)
+    assert loaded.generate("The", max_tokens=8) == loaded.generate("The", max_tokens=8)
+    assert loaded.score(["The river."])[0].bits_per_byte > 0
 
 
 @pytest.fixture
@@ -137,7 +162,7 @@ def test_every_recipe_trains_and_reports(name, tmp_path, minilm, data_root, stan
 
 
 def test_no_recipe_on_pooled_data_starts_from_another_run():
-    for name in recipe.shipped():
+    for name in OF_KIND[kinds.READER]:
         assert recipe.load(name).body.weights in weights.CATALOGUE
 
 

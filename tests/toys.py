@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 from collections.abc import Mapping
@@ -180,6 +181,42 @@ def training_data(model: Model, rows: list[Record], *, multilabel: bool = False)
     encoded = encode(model.body.tokenizer, [row.text for row in rows], model.body.max_length)
     kind: tasks.Kind = "multilabel" if multilabel else "classification"
     return TrainingData(encoded, {"emotion": tasks.encode_targets(rows, "emotion", LABELS, kind)})
+
+
+def write_documents(path: Path, n: int = 60, seed: int = 0) -> Path:
+    """A JSONL file of N texts of some sentences each, for language models."""
+    chance = random.Random(seed)
+    made = [text for text, _ in sentences(4 * n, seed)]
+    rows = [" ".join(chance.sample(made, 4)).capitalize() + "." for _ in range(n)]
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def language(path: Path, **changes: Any) -> dict[str, Any]:
+    """The recipe of a language model of a second on the texts of a file; ``changes`` are merged one level."""
+    values: dict[str, Any] = {
+        "kind": "language",
+        "name": "tongue",
+        "description": "A toy.",
+        "data": {"sources": [{"kind": "table", "path": str(path)}], "validation": 0.2, "test": 0.2},
+        "vocabulary": {"kind": "bpe", "size": 300},
+        "body": {"kind": "lstm", "width": 16, "layers": 1, "dropout": 0.1},
+        "window": 16,
+        "train": {
+            "epochs": 2,
+            "batch_size": 8,
+            "optim": {"lr": 0.01},
+            "schedule": {"kind": "cosine", "warmup_steps": 2},
+            "early_stopping": {"metric": "bits_per_byte"},
+            "log_every": 1,
+            "checkpoint_every": 4,
+        },
+        "evaluate": {"ngram": 3, "resamples": 100, "sampling": {"max_tokens": 8}},
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return values
 
 
 def settings(**changes: Any) -> TrainConfig:

@@ -20,7 +20,8 @@ from overtone.errors import UsageError, did_you_mean
 from overtone.evaluation.compare import Interval
 from overtone.evaluation.results import environment
 from overtone.models import encoder, weights
-from overtone.models.encoder import EncoderConfig, States
+from overtone.models.body import States
+from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import Head, HeadConfig
 from overtone.run import Run, read_json, write_json
 

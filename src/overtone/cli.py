@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import asdict
@@ -16,14 +15,16 @@ from overtone.apps.catalogue import Json, data_app, err, out, weights_app
 from overtone.apps.searching import search_app
 from overtone.apps.tokenizing import tokenize
 from overtone.cli_bench import bench_app
-from overtone.errors import OvertoneError, UsageError, did_you_mean
+from overtone.cli_generate import generate
+from overtone.cli_known import Sets, data_schema, data_show, recipes
+from overtone.errors import OvertoneError, RunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from overtone.apps.stream import Row
     from overtone.inference.decisions import Decision
-    from overtone.recipe import Recipe
+    from overtone.recipe import BaseRecipe
     from overtone.run import Run
     from overtone.system import System
 
@@ -35,6 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app.command("tokenize")(tokenize)
+data_app.command("show")(data_show)
+data_app.command("schema")(data_schema)
+app.command("generate")(generate)
+app.command("recipes")(recipes)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
@@ -45,7 +50,6 @@ INTERRUPTED = 130
 
 Name = Annotated[str | None, typer.Option("--name", help="The run's folder name, if not the recipe's name.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="A change to the recipe: train.epochs=5.")]
 With = Annotated[
     list[Path] | None, typer.Option("--with", help="Another run, for the ensemble of all; may be repeated.")
 ]
@@ -104,8 +108,7 @@ def run(
     overwrite: Overwrite = False,
 ) -> None:
     """Do all of it: data, model, fit, evaluation, report. A run that was stopped goes on where it stood."""
-    from overtone import pipeline
-    from overtone import recipe as recipes
+    from overtone import dispatch, kinds
     from overtone.apps import screen
     from overtone.apps.words import is_run
     from overtone.run import Run
@@ -115,11 +118,12 @@ def run(
         raise UsageError(
             f"{recipe} is a run's folder and has its name", hint="leave --name out, or give a recipe"
         )
-    resolved = recipes.load(str(Path(recipe) / "recipe.yaml") if going_on else recipe, set_ or [])
+    resolved = kinds.read(str(Path(recipe) / "recipe.yaml") if going_on else recipe, set_ or [])
     folder = Run(Path(recipe)) if going_on else _place(resolved, runs, name)
     _say_recipe(resolved)
-    pipeline.run(resolved, folder, overwrite=overwrite)
-    screen.report(folder.folder, out, err)
+    verbs = dispatch.of(resolved)
+    verbs.run(resolved, folder, overwrite=overwrite)
+    screen.report(folder.folder, out, err, verbs.example)
 
 
 @app.command()
@@ -131,27 +135,27 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Fit the model alone; `overtone run RUNS/NAME` evaluates it afterwards."""
-    from overtone import pipeline
-    from overtone import recipe as recipes
+    from overtone import dispatch, kinds
 
-    resolved = recipes.load(recipe, set_ or [])
+    resolved = kinds.read(recipe, set_ or [])
     folder = _place(resolved, runs, name)
     _say_recipe(resolved)
+    verbs = dispatch.of(resolved)
     with folder.lock():
-        pipeline.begin(resolved, folder, overwrite=overwrite)
-        if pipeline.finished(folder):
+        verbs.begin(resolved, folder, overwrite=overwrite)
+        if verbs.finished(folder):
             err.print(Text(f"{folder.model} is trained already; --overwrite trains it again"))
             return
-        pipeline.train(resolved, pipeline.prepare(resolved, folder), folder)
+        verbs.train(resolved, verbs.prepare(resolved, folder), folder)
     err.print(Text(f"wrote {folder.model}"))
 
 
-def _place(recipe: Recipe, runs: Path, name: str | None) -> Run:
+def _place(recipe: BaseRecipe, runs: Path, name: str | None) -> Run:
     """The folder of a run of this recipe."""
-    from overtone.recipe import Recipe
+    from overtone.recipe import BaseRecipe
     from overtone.run import Run
 
-    pattern = Recipe.model_json_schema()["properties"]["name"]["pattern"]
+    pattern = BaseRecipe.model_json_schema()["properties"]["name"]["pattern"]
     if name is not None and not re.fullmatch(pattern, name):
         raise UsageError(
             f"--name {name}: not a run's name",
@@ -160,7 +164,7 @@ def _place(recipe: Recipe, runs: Path, name: str | None) -> Run:
     return Run(runs / (name or recipe.name))
 
 
-def _say_recipe(recipe: Recipe) -> None:
+def _say_recipe(recipe: BaseRecipe) -> None:
     err.print(Text.assemble("reads recipe ", (recipe.name, "bold"), f": {recipe.description}"))
 
 
@@ -173,17 +177,15 @@ def evaluate(
     """Evaluate a trained run again and rewrite its report; or, beside others, their ensemble alone."""
     from dataclasses import asdict
 
-    from overtone import jury, pipeline, proof
-    from overtone import recipe as recipes
+    from overtone import dispatch, jury, kinds, system
     from overtone.apps import screen
-    from overtone.run import Run, read_json
 
-    place = Run(run_folder)
-    if not pipeline.finished(place):
-        raise UsageError(
-            f"{run_folder} is not a trained run", hint="train one with: overtone run emotion-mini"
-        )
-    resolved = recipes.load(str(place.recipe))
+    try:
+        place = system.trained(run_folder)
+    except RunError as error:
+        raise UsageError(error.what, hint=error.hint) from error
+    resolved = kinds.read(str(place.recipe))
+    verbs = dispatch.of(resolved)
     err.print(Text(f"reads {', '.join(map(str, [run_folder, *(with_ or [])]))}"))
     if with_:
         with place.lock():
@@ -196,12 +198,11 @@ def evaluate(
         err.print(Text(f"wrote {place.evaluation / '*' / jury.NAME}.jsonl"))
         return
     with place.lock():
-        proof.prove(resolved, pipeline.prepare(resolved, place), place)
+        verbs.prove(resolved, verbs.prepare(resolved, place), place)
     if json_:
-        told = {name: read_json(place.evaluation / name / "test.summary.json") for name in resolved.tasks}
-        print(screen.as_json(told))  # noqa: T201
+        print(screen.as_json(verbs.told(resolved, place)))  # noqa: T201
     else:
-        screen.report(run_folder, out, err)
+        screen.report(run_folder, out, err, verbs.example)
 
 
 @app.command()
@@ -337,6 +338,11 @@ def _load(folder: Path | None, others: list[Path]) -> System:
     from overtone import system
 
     loaded = system.load([folder, *others] if folder is not None and others else folder)
+    if not isinstance(loaded, system.System):
+        raise UsageError(
+            f"{folder} is no run that reads texts",
+            hint=f"overtone generate {folder} continues a text, where it is a language model",
+        )
     named = ", ".join(str(each) for each in (folder, *others) if each is not None)
     err.print(Text(f"reads {named or 'the classifier that ships with the package'}"))
     licence = loaded.licence
@@ -377,59 +383,6 @@ def doctor(json_: Json = False) -> None:
         print(screen.as_json(found))  # noqa: T201
     else:
         screen.findings(out, found)
-
-
-@data_app.command("show")
-def data_show(
-    name: Annotated[str, typer.Argument(help="A data set's name, or a recipe's to see its splits.")],
-    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 5,
-    as_recipe: Annotated[
-        bool, typer.Option("--recipe", help="The recipe, if a data set has the name.")
-    ] = False,
-    set_: Sets = None,
-) -> None:
-    """A data set's card and first rows, or a recipe's splits, leaks and licence."""
-    from overtone import pipeline
-    from overtone import recipe as recipes
-    from overtone.apps import screen
-    from overtone.data.fetch import catalogue, locate
-
-    known = catalogue()
-    is_recipe = name not in known and (name in recipes.shipped() or Path(name).is_file())
-    if as_recipe or is_recipe:
-        resolved = recipes.load(name, set_ or [])
-        for task, report in pipeline.divide(resolved).reports.items():
-            out.print(Text(task, style="bold"))
-            out.print_json(data={key: value for key, value in report.as_dict().items() if "leaks" not in key})
-            out.print(f"{len(report.leaks)} leaks between splits")
-        return
-    if name not in known:
-        raise UsageError(
-            f"no data set or recipe '{name}'", hint=did_you_mean(name, {*known, *recipes.shipped()})
-        )
-    if set_:
-        raise UsageError("--set changes a recipe", hint=f"overtone data show --recipe {name}")
-    card = known[name].card
-    screen.data_set(out, card, known[name].records(locate(card)), rows)
-
-
-@data_app.command("schema")
-def data_schema() -> None:
-    """The JSON schema of a recipe."""
-    from overtone.recipe import Recipe
-
-    print(json.dumps(Recipe.model_json_schema(), indent=2))  # noqa: T201
-
-
-@app.command()
-def recipes() -> None:
-    """The recipes that come with the package."""
-    from overtone import recipe
-    from overtone.apps import screen
-
-    screen.rows(
-        out, [{"name": name, "description": recipe.load(name).description} for name in recipe.shipped()]
-    )
 
 
 if __name__ == "__main__":

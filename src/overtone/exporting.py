@@ -30,11 +30,11 @@ def export(run: Run) -> list[Judged]:
         DataError: the data are not at hand.
         RunError: the run's data changed, or a file could not be written.
     """
-    if not pipeline.finished(run):
+    recipe = recipes.load(str(run.recipe)) if run.recipe.exists() else None  # which may be of another kind
+    if recipe is None or not pipeline.finished(run):
         raise UsageError(
             f"{run.folder} is not a trained run", hint="train one with: overtone run emotion-mini"
         )
-    recipe = recipes.load(str(run.recipe))
     with run.lock():
         prepared = pipeline.prepare(recipe, run)
         reader = load_reader(recipe, run)

@@ -10,13 +10,20 @@ import math
 
 from overtone.errors import DataError
 
+MEASURES = ("perplexity", "bits_per_character", "bits_per_byte")
+"""What a likelihood is told in; lower is better."""
+
+LARGEST = 700.0
+"""Nats a token from which the perplexity is more than a number can hold."""
+
 
 def perplexity(nats: float, tokens: int) -> float:
     """``exp(nats / tokens)``, 1 and above: among how many equally likely tokens the model as good as chose.
 
     Only figures of one tokenizer compare: longer tokens are fewer and harder.
     """
-    return math.exp(nats / _counted(tokens, "tokens"))
+    loss = nats / _counted(tokens, "tokens")
+    return math.exp(loss) if loss < LARGEST else math.inf
 
 
 def bits_per_character(nats: float, characters: int) -> float:
@@ -37,3 +44,16 @@ def _counted(number: int, what: str) -> int:
     if number < 1:
         raise DataError(f"there are no {what} to judge a language model on", hint="take a longer text")
     return number
+
+
+def measures(nats: float, tokens: int, characters: int, n_bytes: int) -> dict[str, float]:
+    """All three, by the names of ``MEASURES``.
+
+    Raises:
+        DataError: there are no tokens, characters or bytes.
+    """
+    return {
+        "perplexity": perplexity(nats, tokens),
+        "bits_per_character": bits_per_character(nats, characters),
+        "bits_per_byte": bits_per_byte(nats, n_bytes),
+    }

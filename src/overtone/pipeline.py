@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import resource
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
+from overtone import claim as claims
 from overtone import lineage, proof, teaching
 from overtone import recipe as recipes
 from overtone.breakdown import figure, metric_named
@@ -23,12 +20,10 @@ from overtone.data import split
 from overtone.data.batches import Encoded
 from overtone.data.records import Record
 from overtone.data.split import Prepared
-from overtone.errors import RunError
-from overtone.evaluation.results import environment
 from overtone.models import store, weights
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, Model, sweep
 from overtone.recipe import Recipe
-from overtone.run import Run, write_atomic, write_json, writes
+from overtone.run import Run, write_json, writes
 from overtone.scores import Predictions, summary, tune_thresholds
 from overtone.training import losses, tasks
 from overtone.training.cache import StateCache
@@ -64,44 +59,7 @@ def begin(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
     if overwrite or not finished(run):
         weights.resolve(recipe.body.weights)
         teaching.look(recipe, run)
-    if writes():
-        _claim(recipe, run, overwrite=overwrite)
-    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
-
-
-def _claim(recipe: Recipe, run: Run, *, overwrite: bool) -> None:
-    if overwrite:
-        run.clear()
-    goes_on = run.recipe.exists() and _trained_on(run)
-    if goes_on:
-        if recipes.load(str(run.recipe)) != recipe:
-            raise RunError(
-                f"{run.folder} holds a run of another recipe",
-                hint="give this one a name with --name, or replace the old one with --overwrite",
-            )
-        if (run.folder / "report.md").exists():
-            raise RunError(
-                f"{run.folder} is finished",
-                hint=f"read {run.folder / 'report.md'}, or run again with --overwrite",
-            )
-    now, before = environment(), run.facts() if run.manifest.exists() else {}
-    if goes_on and "commit" in before:  # what began the run stays known
-        again = {"date": now["date"], "commit": now["commit"]}
-        run.note(resumed=[*before.get("resumed", []), again])
-    else:
-        run.note(recipe=recipe.name, command=_command(recipe), seed=recipe.seed, resumed=[], **now)
-    write_atomic(run.recipe, recipe.to_yaml())
-
-
-def _trained_on(run: Run) -> bool:
-    """Whether something of the run is trained already."""
-    return run.checkpoints.exists() or run.model.exists()
-
-
-def _command(recipe: Recipe) -> str:
-    """What makes the run again, as it was typed; from Python, the recipe by its name."""
-    typed = Path(sys.argv[0]).name in ("overtone", "cli.py")
-    return shlex.join(["overtone", *sys.argv[1:]]) if typed else f"overtone run {recipe.name}"
+    claims.folder(recipe, run, overwrite=overwrite)
 
 
 def finished(run: Run) -> bool:
@@ -144,9 +102,9 @@ def claim(recipe: Recipe, prepared: Prepared, run: Run, *, seconds: float) -> No
     Raises:
         RunError: something is trained already, and on other data.
     """
-    _refuse_other_data(prepared, run)
+    claims.refuse_other_data(prepared.fingerprints, run)
     if writes():
-        kept = run.facts().get("teachers") if _trained_on(run) and run.manifest.exists() else None
+        kept = run.facts().get("teachers") if claims.trained_on(run) and run.manifest.exists() else None
         teachers = lineage.teachers(recipe) if kept is None else kept
         run.note(
             data={name: report.as_dict() for name, report in prepared.reports.items()},
@@ -154,22 +112,6 @@ def claim(recipe: Recipe, prepared: Prepared, run: Run, *, seconds: float) -> No
             licence=proof.licence(recipe, prepared.cards, teachers),
             teachers=teachers,
             prepare_seconds=round(seconds, 1),
-        )
-
-
-def _refuse_other_data(prepared: Prepared, run: Run) -> None:
-    if not (_trained_on(run) and run.manifest.exists()):
-        return
-    before = run.facts().get("fingerprints", {})
-    changed = [
-        name
-        for name, found in prepared.fingerprints.items()
-        if before and before.get(name, {}).get("files") != found["files"]
-    ]
-    if changed:
-        raise RunError(
-            f"the data changed since this run began: {', '.join(changed)}",
-            hint="put the old files back, or train again with --overwrite or under another --name",
         )
 
 
@@ -305,7 +247,7 @@ def _fitted_by(task: TaskConfig, loss: losses.Loss) -> losses.Loss:
 
 
 def _training_data(
-    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+    recipe: Recipe, model: EncoderModel, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> TrainingData:
     """The training rows of all tasks, each once; a task's target is masked where the row is not its own.
 
@@ -341,7 +283,7 @@ def _scattered(values: Tensor, places: Sequence[int], rows: int, missing: float)
 
 
 def _parts(
-    recipe: Recipe, model: Model, prepared: Prepared, readings: Mapping[str, Reading]
+    recipe: Recipe, model: EncoderModel, prepared: Prepared, readings: Mapping[str, Reading]
 ) -> dict[str, Part]:
     """Every task's rows that choose the best step."""
     parts = {}
@@ -352,15 +294,16 @@ def _parts(
     return parts
 
 
-def _tokenised(model: Model, records: Sequence[Record]) -> Encoded:
+def _tokenised(model: EncoderModel, records: Sequence[Record]) -> Encoded:
     return model.body.encode([row.text for row in records], [row.context for row in records])
 
 
 def _write(
-    recipe: Recipe, run: Run, fit: Fit, validation: Validation, model: Model, data: TrainingData
+    recipe: Recipe, run: Run, fit: Fit, validation: Validation, model: EncoderModel, data: TrainingData
 ) -> None:
     """Write the trained model and what the fit cost; labels last, since they say that the rest is whole."""
     store.save(model, run.model, recipe.body)
+    assert isinstance(data.encoded, Encoded)
     texts = {"train": [data.encoded], "validation": [part.encoded for part in validation.parts.values()]}
     run.note(
         fit=asdict(fit),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import Field, StringConstraints, model_validator
@@ -28,8 +28,8 @@ TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 """A task's name, which is its head's too."""
 
 
-class Recipe(Config):
-    """Everything that a run depends on, every default written out."""
+class BaseRecipe(Config):
+    """What every recipe has, whatever it makes."""
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder, unless --name says else"
@@ -39,6 +39,23 @@ class Recipe(Config):
     split_seed: int | None = Field(
         None, ge=0, description="of the splits, where runs of other seeds are to have the same rows"
     )
+
+    @property
+    def rows_seed(self) -> int:
+        """What the rows are divided by."""
+        return self.seed if self.split_seed is None else self.split_seed
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, every default written out; reading it back gives an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+R = TypeVar("R", bound=BaseRecipe)
+
+
+class Recipe(BaseRecipe):
+    """Everything that a run of a text reader depends on, every default written out."""
+
     tasks: dict[TaskName, TaskConfig] = Field(min_length=1, description="what is predicted, and from what")
     leakage: LeakageConfig = Field(LeakageConfig(), description="what counts as a leak between splits")
     beside: str | None = Field(
@@ -124,19 +141,10 @@ class Recipe(Config):
         return choose, certify
 
     @property
-    def rows_seed(self) -> int:
-        """What the rows are divided by."""
-        return self.seed if self.split_seed is None else self.split_seed
-
-    @property
     def rows_setting(self) -> object:
         """All that the rows depend on: recipes with equal ones have the same."""
         data = [(name, task.data) for name, task in self.tasks.items()]
         return data, self.leakage, self.rows_seed, self.beside
-
-    def to_yaml(self) -> str:
-        """The recipe as YAML, every default written out; reading it back gives an equal recipe."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
 def shipped() -> dict[str, Path]:
@@ -146,10 +154,24 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by its shipped name or from a file, with ``a.b=c`` overrides.
+    """Read a text reader's recipe by its shipped name or from a file, with ``a.b=c`` overrides.
+
+    Raises:
+        UsageError: see ``resolve``; or the recipe is of another kind.
+    """
+    return resolve(name, overrides, parse)
+
+
+def resolve(name: str, overrides: Sequence[str], parse: Callable[[Mapping[str, Any], str], R]) -> R:
+    """Read a recipe of any kind by its shipped name or from a file, with ``a.b=c`` overrides.
 
     Overrides change the resolved recipe, so a key that the file leaves at its default can be set alone. A
     changed ``kind`` drops the keys of the old one, so kinds are set before all else.
+
+    Args:
+        name: of a shipped recipe, or of a file.
+        overrides: what is changed.
+        parse: makes a recipe of plain values, whose origin it is told for its message.
 
     Raises:
         UsageError: no such recipe, broken YAML, an unknown key or a value that does not fit.
@@ -167,8 +189,14 @@ def parse(values: Mapping[str, Any], origin: str) -> Recipe:
     """Check plain values against the schema; a task that is null is left out.
 
     Raises:
-        UsageError: an unknown key (with what was probably meant) or a value that does not fit.
+        UsageError: an unknown key (with what was probably meant), a value that does not fit, or a recipe of
+            another kind.
     """
+    if "kind" in values:
+        raise UsageError(
+            f"{origin} is a recipe of kind '{values['kind']}', and here one that reads texts is needed",
+            hint="one with `tasks`, such as emotion-mini; `overtone recipes` lists all",
+        )
     tasks = values.get("tasks")
     if isinstance(tasks, dict):
         kept = {name: task for name, task in tasks.items() if task is not None}

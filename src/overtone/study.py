@@ -26,7 +26,7 @@ from overtone.grid import Study, Way
 from overtone.inference.classify import Reader
 from overtone.inference.forms import Form
 from overtone.inference.uncertainty import DropoutPasses, tempered
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, sweep
 from overtone.recipe import Recipe
 from overtone.run import Run, write_atomic
 from overtone.scores import Predictions, Scored
@@ -167,7 +167,7 @@ class FromStates:
 
     name = "from-states"
 
-    def __init__(self, model: Model, frozen: int | None) -> None:
+    def __init__(self, model: EncoderModel, frozen: int | None) -> None:
         self.model = model
         model.body.freeze(frozen)
         self.states = StateCache(model)

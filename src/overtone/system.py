@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-from overtone import lineage
+from overtone import kinds, language_system, lineage
 from overtone import recipe as recipes
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity
@@ -18,6 +18,8 @@ from overtone.inference.decisions import Decision, Step
 from overtone.inference.ensemble import Ensemble
 from overtone.inference.forms import OnnxForm
 from overtone.inference.readout import Answer, Readout, answer
+from overtone.language_recipe import LanguageRecipe
+from overtone.language_system import LanguageSystem
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
 from overtone.training.tasks import Reading
@@ -31,8 +33,8 @@ def shipped() -> Path:
     return Path(str(resources.files("overtone") / "pretrained" / "emotion-open"))
 
 
-def load(run: str | Path | Sequence[str | Path] | None = None) -> System:
-    """Load a trained run, an ensemble of several, or the classifier that ships with the package.
+def load(run: str | Path | Sequence[str | Path] | None = None) -> System | LanguageSystem:
+    """Load a trained run, an ensemble of several readers, or the classifier that ships with the package.
 
     Args:
         run: the run's folder; a list of folders for their ensemble, which has no cascade; None for the
@@ -51,7 +53,9 @@ def load(run: str | Path | Sequence[str | Path] | None = None) -> System:
     if run is not None and not isinstance(run, str | Path):
         return _load_ensemble([Path(each) for each in run])
     found = trained(shipped() if run is None else Path(run))
-    recipe = recipes.load(str(found.recipe))
+    recipe = kinds.read(str(found.recipe))
+    if isinstance(recipe, LanguageRecipe):
+        return language_system.load(found, recipe)
     reader = load_reader(recipe, found)
     cascade = None
     if (found.model / "cascade" / "cascade.json").exists():
@@ -60,6 +64,19 @@ def load(run: str | Path | Sequence[str | Path] | None = None) -> System:
     else:  # what a cascade promises was certified on the form that it was fitted with
         reader.form = _exported(found)
     return System(found, recipe, reader, cascade)
+
+
+def load_language(folder: Path) -> LanguageSystem:
+    """Load a trained language model.
+
+    Raises:
+        RunError: not a trained run, or a file is damaged.
+        UsageError: a run of another kind.
+    """
+    loaded = load(folder)
+    if not isinstance(loaded, LanguageSystem):
+        raise UsageError(f"{folder} is no language model", hint="train one with: overtone run language")
+    return loaded
 
 
 def _exported(run: Run) -> OnnxForm | None:
@@ -89,7 +106,7 @@ def trained(folder: Path) -> Run:
 
 
 def _is_trained(folder: Path) -> bool:
-    return (folder / "model" / "labels.json").exists()
+    return any((folder / "model" / name).exists() for name in ("labels.json", language_system.FACTS))
 
 
 def _load_ensemble(folders: Sequence[Path]) -> System:

@@ -98,3 +98,12 @@ def test_fewer_tokens_and_the_same_bytes():
     by_bytes, by_pairs = (stream.build(v, texts) for v in (BYTES, BpeVocabulary(size=300).build(texts)))
     assert by_pairs.targets < by_bytes.targets
     assert by_pairs.bytes == by_bytes.bytes == by_bytes.targets - 4
+
+
+def test_windows_are_the_rows_of_a_fit():
+    rows = stream.Windows(stream.windows(np.arange(10), 3))
+    assert rows.lengths.tolist() == [3, 3, 3]
+    assert rows.targets.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    ids, mask = rows.pad([2, 0])
+    assert ids.tolist() == [[6, 7, 8], [0, 1, 2]]
+    assert mask.tolist() == [[1, 1, 1], [1, 1, 1]]

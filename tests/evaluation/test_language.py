@@ -9,7 +9,7 @@ from torch.nn import functional
 from overtone.data import stream
 from overtone.data.vocabulary import CharacterVocabulary
 from overtone.errors import DataError, UsageError
-from overtone.evaluation.language import nats
+from overtone.evaluation.language import nats, token_nats
 from overtone.evaluation.ngram import Ngram
 from overtone.models.lstm import LstmConfig, LstmModel
 from overtone.models.transformer import TransformerConfig, TransformerModel
@@ -76,3 +76,17 @@ def test_it_learns_what_no_short_n_gram_knows(kind, lr):
         optimizer.step()
     short = Ngram(train.ids, len(vocabulary), 2).nats(train.ids)
     assert nats(model.eval(), train.ids, 24, 12) < 0.7 * short
+
+
+@pytest.mark.parametrize("stride", [None, 3])
+def test_every_token_has_its_own_cost(stride):
+    model, ids = build(), np.random.default_rng(0).integers(0, V, 30)
+    told = []
+    found = token_nats(
+        model, ids, 8, stride, batch_size=2, tell=lambda done, total: told.append((done, total))
+    )
+    assert found.shape == (29,)
+    assert found.sum() == pytest.approx(nats(model, ids, 8, stride))
+    assert found[0] == pytest.approx(cost(model, ids[:1].tolist(), int(ids[1])), rel=1e-5)
+    assert found[7] == pytest.approx(cost(model, ids[:8].tolist(), int(ids[8])), rel=1e-5)
+    assert told[-1][0] == told[-1][1] > 1

@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from overtone.inference import embed
 from overtone.inference.embed import EmbedderConfig, mean_pooled
-from overtone.models.encoder import States
+from overtone.models.body import States
 from toys import sentences
 
 TEXTS = [text for text, _ in sentences(30)] + ["", "day"]

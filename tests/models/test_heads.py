@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from overtone.data.tokenize import encode
-from overtone.models.encoder import States
+from overtone.models.body import States
 from overtone.models.heads import Head, HeadConfig, mean_pool
 from toys import build_model, sentences
 

@@ -416,3 +416,17 @@ def test_validation_sees_a_model_in_evaluation_and_training_goes_on(tiny, tmp_pa
     loop._step = lambda *args: (modes.append(model.training), step(*args))[1]
     loop.fit()
     assert modes == [True] * 5 + [False] + [True] * 5 + [False]
+
+
+def test_a_figure_that_no_task_names_is_judged_as_the_loop_is_told(tiny, tmp_path):
+    stopping = {"metric": "recall", "patience": 3}
+    for name, direction, best in (("up", 1, 3), ("down", -1, 1)):
+        values = iter((0.2, 0.3, 0.4))
+        loop = build_loop(
+            build_model(tiny),
+            tmp_path / name,
+            settings(early_stopping=stopping),
+            validate=lambda _, values=values: {"recall": next(values)},
+            directions={"recall": direction},
+        )
+        assert loop.fit().best_step == best * 5

@@ -157,8 +157,15 @@ def data_set(console: Console, card: Card, records: Iterable[Record], n: int) ->
     )
 
 
-def report(folder: Path, out: Console, err: Console) -> None:
-    """A run's report, as Markdown where it goes to a program, and how to go on."""
+def report(folder: Path, out: Console, err: Console, example: str) -> None:
+    """A run's report, as Markdown where it goes to a program, and how to go on.
+
+    Args:
+        folder: of the run.
+        out: where the report goes.
+        err: where remarks go.
+        example: a command to try next, with ``{}`` for the folder.
+    """
     text = (folder / "report.md").read_text(encoding="utf-8")
     if out.is_terminal:
         out.print(Markdown(text))
@@ -168,4 +175,4 @@ def report(folder: Path, out: Console, err: Console) -> None:
     if left_out:
         err.print(Text(f"no cascade: {left_out}", style="yellow"))
     out.print(Text(f"\nwrote {folder / 'report.html'} (open it in a browser)"))
-    out.print(Text(f'try:  overtone classify {folder} "I finally did it!"'))
+    out.print(Text(f"try:  {example.format(folder)}"))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, field_validator
 
@@ -218,7 +218,7 @@ def _read(config: DataConfig) -> tuple[list[Record], dict[str, Card], Counter[st
     cards: dict[str, Card] = {}
     left_out: Counter[str] = Counter()
     for choice in config.sources:
-        source, folder = _opened(choice, config.target)
+        source, folder = opened(choice, config.target)
         cards[source.card.name] = source.card
         found = sorted(source.records(folder), key=lambda row: row.id)
         unread = sum(source.card.sizes.values()) - len(found) if source.card.sizes else 0
@@ -234,7 +234,7 @@ def _read_unlabelled(config: DataConfig) -> tuple[tuple[Record, ...], dict[str, 
     rows: dict[str, Record] = {}
     cards: dict[str, Card] = {}
     for choice in config.unlabelled:
-        source, folder = _opened(choice, None)
+        source, folder = opened(choice, None)
         cards[source.card.name] = source.card
         rows |= {row.id: replace(row, targets={}, split=None) for row in source.records(folder)}
     return tuple(sorted(rows.values(), key=lambda row: row.id)), cards
@@ -288,7 +288,14 @@ def allowed(parts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-def _opened(choice: SourceConfig, target: str | None) -> tuple[Source, Path]:
+class Buildable(Protocol):
+    """The config of a data set that is known."""
+
+    def build(self) -> Source:
+        """The data set as the config wants it."""
+
+
+def opened(choice: TableSource | Buildable, target: str | None) -> tuple[Source, Path]:
     """The source and the folder of its files, which are what its card says.
 
     Args:

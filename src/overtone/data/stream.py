@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from overtone.data.records import Record
 from overtone.data.vocabulary import Vocabulary
@@ -86,6 +88,32 @@ def windows(ids: Ids, length: int) -> Ids:
             hint="take shorter windows, or more text",
         )
     return np.lib.stride_tricks.sliding_window_view(ids, length + 1)[::length]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows as the rows of a fit: a row's inputs are its tokens but the last, and nothing is padding.
+
+    Args:
+        pieces: from ``windows``, (N, T + 1).
+    """
+
+    pieces: Ids
+
+    @property
+    def lengths(self) -> Ids:
+        """T of each, (N,)."""
+        return np.full(len(self.pieces), self.pieces.shape[1] - 1)
+
+    @property
+    def targets(self) -> Tensor:
+        """The token after each that is read, (N, T), copied."""
+        return torch.from_numpy(self.pieces[:, 1:].copy())
+
+    def pad(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """A batch of these rows: ids and a mask of ones, (B, T)."""
+        ids = torch.from_numpy(self.pieces[np.asarray(rows), :-1])
+        return ids, torch.ones_like(ids)
 
 
 def rest(ids: Ids, length: int) -> Ids:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overtone.data.split import SPLITS
+from overtone.data.split import SPLITS, DataReport
 from overtone.evaluation.compare import Interval, Standing, interval
 from overtone.evaluation.findings import Evidence, best_baseline, gain_over
 from overtone.evaluation.markdown import escape, escaped_table, p_value, signed, table
@@ -144,6 +144,23 @@ def sources(chapter: Chapter) -> str:
     )
 
 
+def leakage(found: DataReport) -> str:
+    """How many rows each split has, and how many had a twin in another."""
+    sizes = ", ".join(f"{found.rows[split]:,} {split}" for split in SPLITS)
+    exact = sum(leak.exact for leak in found.leaks)
+    twins = (
+        f"{len(found.leaks):,} rows had a twin in another split ({exact:,} the same text, the others nearly)"
+    )
+    dropped = ", ".join(f"{found.dropped.get(split, 0):,} from {split}" for split in SPLITS)
+    return f"Rows: {sizes}. Leakage: {twins}; dropped: {dropped}."
+
+
+def left_out(found: DataReport) -> str:
+    """Why how many rows are in no split, as a table."""
+    reasons = [[reason, f"{count:,}"] for reason, count in found.left_out.items()]
+    return escaped_table(["reason", "rows"], reasons)
+
+
 def data(chapter: Chapter) -> str:
     """Rows by split, label and source, leaks, and what was left out."""
     found = chapter.evidence.data
@@ -157,14 +174,8 @@ def data(chapter: Chapter) -> str:
     if chapter.evidence.judged.of == "classes":  # every row has every number
         sums = [sum(per.get(source, 0) for per in found.counts[split].values()) for split, source in columns]
         rows.append(["all", *(f"{each:,}" for each in sums)])
-    sizes = ", ".join(f"{found.rows[split]:,} {split}" for split in SPLITS)
-    exact = sum(leak.exact for leak in found.leaks)
-    leakage = (
-        f"{len(found.leaks):,} rows had a twin in another split ({exact:,} the same text, the others nearly)"
-    )
-    dropped = ", ".join(f"{found.dropped.get(split, 0):,} from {split}" for split in SPLITS)
     parts = [
-        f"{chapter.heading('Data and leakage')}\n\nRows: {sizes}. Leakage: {leakage}; dropped: {dropped}.",
+        f"{chapter.heading('Data and leakage')}\n\n{leakage(found)}",
         escaped_table(header, rows),
     ]
     if found.unlabelled:
@@ -173,6 +184,5 @@ def data(chapter: Chapter) -> str:
             f"that had a twin in validation or test were left out: {len(found.unlabelled_leaks):,}."
         )
     if found.left_out:
-        reasons = [[reason, f"{count:,}"] for reason, count in found.left_out.items()]
-        parts.append(f"{chapter.heading('Left out', 1)}\n\n{escaped_table(['reason', 'rows'], reasons)}")
+        parts.append(f"{chapter.heading('Left out', 1)}\n\n{left_out(found)}")
     return "\n\n".join(parts)

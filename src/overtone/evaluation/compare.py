@@ -114,7 +114,7 @@ def interval(
     """
     _refuse_empty(scored)
     values = resampled([of_metric(metric, scored)], len(scored.ids), resamples, seed)[:, 0]
-    return _interval(metric.function(scored), values, level)
+    return interval_of(metric.function(scored), values, level)
 
 
 def paired(
@@ -222,7 +222,7 @@ def standings(
     found = []
     for i, system in enumerate(systems):
         figures = {
-            metric.name: _interval(points[i, j], values[:, i, j], 0.95)
+            metric.name: interval_of(points[i, j], values[:, i, j], 0.95)
             for j, metric in enumerate(chosen)
             if not np.isnan(points[i, j])
         }
@@ -282,7 +282,8 @@ def _bounds(values: Floats, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _interval(value: float, values: Floats, level: float) -> Interval:
+def interval_of(value: float, values: Floats, level: float) -> Interval:
+    """A figure from its value and its values on R resamples, (R,)."""
     return Interval(float(value), *_bounds(values, level))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch.nn import functional
 from overtone.errors import DataError, UsageError
 
 Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Tell = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
 
 
 class Reads(Protocol):
@@ -25,11 +29,24 @@ class Reads(Protocol):
         """States (..., D) → scores (..., V)."""
 
 
-@torch.inference_mode()
 def nats(
     model: Reads, ids: Ids, length: int, stride: int | None = None, batch_size: int = 32, device: str = "cpu"
 ) -> float:
-    """The summed negative log-likelihood of a stream: of every token but the first, as ``Ngram.nats``.
+    """The sum of ``token_nats`` over a stream, which takes the same arguments; as ``Ngram.nats``."""
+    return float(token_nats(model, ids, length, stride, batch_size, device).sum())
+
+
+@torch.inference_mode()
+def token_nats(
+    model: Reads,
+    ids: Ids,
+    length: int,
+    stride: int | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    tell: Tell | None = None,
+) -> Floats:
+    """The negative log-likelihood of every token of a stream but the first, (M - 1,), in nats.
 
     Windows of ``length`` tokens begin every ``stride`` tokens. A token is scored in the first window that
     reaches it, so all but those of the first window have at least ``length - stride`` tokens before them.
@@ -41,6 +58,7 @@ def nats(
         stride: 1..T; None for T, the fastest and hardest. Smaller means more context and more work.
         batch_size: windows at once; it changes nothing but the memory.
         device: where the model is.
+        tell: called with the windows that are done, and all of them.
 
     Raises:
         DataError: there is no token to score.
@@ -54,15 +72,17 @@ def nats(
         raise DataError(f"a stream of {len(ids)} tokens has none to score", hint="take a longer text")
     length = min(length, targets)
     starts, first = _plan(targets, length, stride)
-    total = 0.0
+    found = np.empty(targets)
     for low in range(0, len(starts), batch_size):
         places = starts[low : low + batch_size, None] + np.arange(length + 1)
         batch = torch.from_numpy(ids[places]).to(device)  # (B, T + 1)
         scores = model.logits(model(batch[:, :-1])).float()  # (B, T, V)
         losses = functional.cross_entropy(scores.transpose(1, 2), batch[:, 1:], reduction="none")  # (B, T)
         wanted = np.arange(length) >= first[low : low + batch_size, None]
-        total += float(losses.cpu().double()[torch.from_numpy(wanted)].sum())
-    return total
+        found[places[:, :-1][wanted]] = losses.cpu().double().numpy()[wanted]
+        if tell is not None:
+            tell(min(low + batch_size, len(starts)), len(starts))
+    return found
 
 
 def _plan(targets: int, length: int, stride: int) -> tuple[Ids, Ids]:

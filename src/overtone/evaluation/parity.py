@@ -19,7 +19,7 @@ from overtone.evaluation.results import environment
 from overtone.evaluation.speed import rates
 from overtone.inference.export import export
 from overtone.inference.forms import Form, OnnxForm, TorchForm, onnx_settings
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 from overtone.run import read_json, write_json
 from overtone.training.tasks import Kind, Reading, scores_of
 
@@ -160,7 +160,7 @@ class Judged:
 
 
 def gate(
-    model: Model, folder: Path, checks: Mapping[str, Check], calibration: Encoded, cores: int
+    model: EncoderModel, folder: Path, checks: Mapping[str, Check], calibration: Encoded, cores: int
 ) -> list[Judged]:
     """Export a model, compare every form with PyTorch in fp32, measure the speeds, and write ``parity.json``.
 

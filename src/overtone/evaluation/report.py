@@ -80,11 +80,11 @@ def markdown(report: Report) -> str:
         f"# {escape(report.name)}",
         _verdicts(report.tasks),
         escape(report.origin.description),
-        _loud(report.licence),
+        loud(report.licence),
         *(_only(report) if len(report.tasks) == 1 else _several(report)),
-        _cost(report.training, report.origin),
-        _licence(report.licence),
-        _again(report.origin),
+        cost(report.training, report.origin),
+        licence_of(report.licence),
+        again(report.origin),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -210,12 +210,14 @@ def _share(count: int, total: int) -> str:
     return f"{count:,} ({count / total:.0%})"
 
 
-def _cost(training: Training, origin: Origin) -> str:
+def cost(training: Training, origin: Origin, more: Sequence[Sequence[str]] = ()) -> str:
+    """The chapter on what the fit cost; ``more`` are further rows, each of a name and a text."""
     share = training.trainable / training.parameters
     minutes, seconds = divmod(round(training.seconds), 60)
     rows = [
         ["training time", f"{minutes} min {seconds} s" if minutes else f"{training.seconds:.1f} s"],
         ["rows a second", f"{training.rows_per_second:,.0f}"],
+        *more,
         ["parameters", f"{training.parameters:,}"],
         ["of them trained", f"{training.trainable:,} ({share:.2%})"],
         ["peak memory", f"{training.peak_memory / 2**30:.2f} GiB"],
@@ -224,13 +226,15 @@ def _cost(training: Training, origin: Origin) -> str:
     return f"## Cost\n\n{escaped_table(['what', 'how much'], rows)}"
 
 
-def _loud(licence: Licence) -> str:
+def loud(licence: Licence) -> str:
+    """The warning at the head of a report, where there is one to give."""
     if licence.commercial is not False:
         return ""
     return f"> **Not for commercial use.** This model was trained on data under: {escape(licence.data)}."
 
 
-def _licence(licence: Licence) -> str:
+def licence_of(licence: Licence) -> str:
+    """The chapter on what the model may be used for."""
     if licence.commercial is None:
         own = "data and weights" if licence.weights == "unknown" else "data"
         use = f"Whether together they allow commercial use is unknown: check the licence of your own {own}"
@@ -242,7 +246,8 @@ def _licence(licence: Licence) -> str:
     )
 
 
-def _again(origin: Origin) -> str:
+def again(origin: Origin) -> str:
+    """The chapter on how the run is made again."""
     environment = origin.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     made = f"Seed {origin.seed}, commit {environment.get('commit', 'unknown')}, {environment.get('date', '')}"

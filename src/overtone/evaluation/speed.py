@@ -13,7 +13,7 @@ from overtone.data.batches import Encoded
 from overtone.errors import DataError
 from overtone.evaluation.results import environment
 from overtone.inference.forms import Form, OnnxForm, TorchForm, onnx_settings
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 from overtone.run import write_json
 
 ROUNDS = 3
@@ -77,7 +77,7 @@ def rates(forms: Mapping[str, Form], encoded: Encoded, rounds: int = ROUNDS) -> 
 
 
 def bench_inference(
-    model: Model, texts: Sequence[str], graphs: Mapping[str, Path], cores: int, rounds: int = ROUNDS
+    model: EncoderModel, texts: Sequence[str], graphs: Mapping[str, Path], cores: int, rounds: int = ROUNDS
 ) -> list[Timing]:
     """Backend × precision × threads × batch on one's own texts, fastest first.
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from overtone.inference.forms import Form, TorchForm
 from overtone.models import store
-from overtone.models.encoder import EncoderConfig, States
+from overtone.models.body import States
+from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig, mean_pool
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, sweep
 from overtone.scores import Floats
 from overtone.training.tasks import Reading
 
@@ -35,7 +36,9 @@ class Reader:
         form: what computes the outputs instead, such as an exported graph.
     """
 
-    def __init__(self, model: Model, readings: Mapping[str, Reading], form: Form | None = None) -> None:
+    def __init__(
+        self, model: EncoderModel, readings: Mapping[str, Reading], form: Form | None = None
+    ) -> None:
         self.model = model
         self.readings = dict(readings)
         self.form = form
@@ -152,7 +155,7 @@ class Classifier:
         return self.reader.embed(texts)
 
 
-def embed(model: Model, texts: Sequence[str]) -> Floats:
+def embed(model: EncoderModel, texts: Sequence[str]) -> Floats:
     """The mean of each text's states in a model's body, (N, D)."""
     if not texts:
         return np.zeros((0, model.body.hidden_size))
@@ -179,7 +182,7 @@ class FrozenEncoder:
         self._known: dict[str, Floats] = {}
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> EncoderModel:
         """The body in bf16."""
         model = store.build(self.config, None, {}).eval()
         for parameter in model.parameters():

@@ -14,7 +14,8 @@ from torch import Tensor
 from overtone.config import Config
 from overtone.data.batches import by_length
 from overtone.inference.vectors import Vectors
-from overtone.models.encoder import Encoder, EncoderConfig, States, build
+from overtone.models.body import States
+from overtone.models.encoder import Encoder, EncoderConfig, build
 
 Told = Callable[[int], None]
 """Called with the number of texts that were read since the last call."""

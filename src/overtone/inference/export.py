@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from overtone.data.batches import Encoded
 from overtone.errors import MissingExtraError
 from overtone.inference import quantise
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 from overtone.run import write_atomic
 
 OPSET = 20
@@ -30,7 +30,7 @@ NARROW = 32
 class _Heads(nn.Module):
     """A model that gives its outputs in a row, as a graph has them."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: EncoderModel) -> None:
         super().__init__()
         self.model = model
 
@@ -38,7 +38,7 @@ class _Heads(nn.Module):
         return tuple(self.model(input_ids, attention_mask).values())
 
 
-def export(model: Model, folder: Path, calibration: Encoded) -> dict[str, Path]:
+def export(model: EncoderModel, folder: Path, calibration: Encoded) -> dict[str, Path]:
     """Write ``float.onnx`` and ``int8.onnx``: ids and mask (B, T) of int64 → an output (B, L) for each task.
 
     In int8 the backbone's weights have a scale an output channel, and activations are measured as they come;
@@ -68,7 +68,7 @@ def export(model: Model, folder: Path, calibration: Encoded) -> dict[str, Path]:
     return paths
 
 
-def _graph(model: Model, texts: Encoded) -> Any:  # noqa: ANN401 - the package has no types
+def _graph(model: EncoderModel, texts: Encoded) -> Any:  # noqa: ANN401 - the package has no types
     """The model as a float graph."""
     try:
         import onnxruntime  # noqa: F401  # so that all of them are missed at once

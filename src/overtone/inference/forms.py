@@ -15,7 +15,7 @@ from torch import Tensor
 
 from overtone.data.batches import Encoded, by_length
 from overtone.errors import MissingExtraError, RunError
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 
 BUDGET = 2048
 """Padded tokens of a batch in PyTorch, as ``sweep`` has it."""
@@ -47,7 +47,7 @@ class TorchForm:
 
     def __init__(
         self,
-        model: Model,
+        model: EncoderModel,
         precision: Literal["fp32", "bf16"],
         threads: int | None = None,
         budget: int = BUDGET,

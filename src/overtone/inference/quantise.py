@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from overtone.data.batches import Encoded
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, sweep
 
 ALPHA = 0.8
 """How much of a channel's range moves from the activations to the weights, 0..1."""
@@ -93,7 +93,7 @@ class PerToken(nn.Module):
 
 
 @torch.no_grad()
-def prepare(model: Model, calibration: Encoded) -> Model:
+def prepare(model: EncoderModel, calibration: Encoded) -> EncoderModel:
     """A copy for ``onnxruntime.quantization``, on the CPU.
 
     Args:
@@ -127,7 +127,7 @@ def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
     setattr(root.get_submodule(parent), own, module)
 
 
-def _measure(model: Model, calibration: Encoded) -> tuple[dict[str, Tensor], list[list[str]]]:
+def _measure(model: EncoderModel, calibration: Encoded) -> tuple[dict[str, Tensor], list[list[str]]]:
     """The largest size of each channel that a linear layer of the backbone reads, and which read one input.
 
     Returns:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from overtone.data.batches import Encoded
 from overtone.inference.calibrate import fit_temperature, softmax
-from overtone.models.model import Model, sweep
+from overtone.models.model import EncoderModel, sweep
 from overtone.scores import Predictions
 from overtone.training.cache import StateCache
 from overtone.training.tasks import Reading
@@ -38,7 +38,7 @@ class DropoutPasses:
 
     def __init__(
         self,
-        model: Model,
+        model: EncoderModel,
         readings: Mapping[str, Reading],
         *,
         frozen: int | None,

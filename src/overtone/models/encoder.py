@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +26,7 @@ from overtone.data.batches import Encoded
 from overtone.data.tokenize import encode
 from overtone.errors import UsageError, WeightsError
 from overtone.models import decoder, weights
+from overtone.models.body import Body, States
 
 # Weights of this size are read in a blink, so a bar a load only litters the screen; and what transformers
 # would report of missing tensors is looked at in `load`, where it is an error.
@@ -58,20 +58,7 @@ class EncoderConfig(Config):
         return prompt
 
 
-@dataclass(frozen=True, slots=True)
-class States:
-    """What a body returns.
-
-    Args:
-        hidden: the last layer's states, or those of several layers side by side, (B, T, D).
-        mask: 1 where there is a token, 0 where there is padding, (B, T).
-    """
-
-    hidden: Tensor
-    mask: Tensor
-
-
-class Encoder(nn.Module):
+class Encoder(Body):
     """A transformers model without what stands above its states; a decoder sees earlier tokens alone.
 
     Args:
@@ -81,12 +68,6 @@ class Encoder(nn.Module):
         prompt: what is read in place of a text; see ``EncoderConfig``.
         read: layers whose states are read, side by side; None: the last.
     """
-
-    frozen: int | None = None
-    """How many layers above the embeddings are frozen with them; None where nothing is."""
-
-    stage = 0
-    """How often that was decided; while it stays the same, so do the weights of what is frozen."""
 
     def __init__(
         self,
@@ -147,38 +128,18 @@ class Encoder(nn.Module):
         return encode(self.tokenizer, asked, self.max_length)
 
     def freeze(self, layers: int | None) -> None:
-        """Take the embeddings and the lowest layers out of training: no gradient, and no dropout.
-
-        What is above them is left as it is.
-
-        Args:
-            layers: how many layers above the embeddings; ``depth`` freezes the whole backbone, None nothing.
+        """See ``Body.freeze``.
 
         Raises:
-            UsageError: there are not so many layers, or they are not found; or some are to be frozen of a
-                body that reads the states of several.
+            UsageError: likewise, and where some layers are to be frozen of a body that reads the states of
+                several.
         """
         if self.read is not None and layers not in (None, self.depth):
             raise UsageError(
                 "the bottom of a body whose states are read at several layers cannot be frozen by itself",
                 hint="set train.freeze.kind to none or backbone, or body.states to null",
             )
-        if layers is not None and not 0 <= layers <= self.depth:
-            raise UsageError(
-                f"{layers} layers are to be frozen, but the backbone has {self.depth} layers",
-                hint=f"set train.freeze to 0..{self.depth} layers",
-            )
-        self.frozen = layers
-        self.stage += 1
-        for module in self.at_rest():
-            module.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Encoder:
-        """Set the mode of everything but the frozen part, which stays in evaluation."""
-        super().train(mode)
-        for module in self.at_rest():
-            module.eval()
-        return self
+        super().freeze(layers)
 
     def at_rest(self) -> list[nn.Module]:
         """The frozen part, lowest first."""

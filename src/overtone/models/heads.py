@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overtone.config import Config
-from overtone.models.encoder import States
+from overtone.models.body import States
 
 
 class HeadConfig(Config):

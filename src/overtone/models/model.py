@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from overtone.data.batches import by_length
+from overtone.models.body import Body
 from overtone.models.encoder import Encoder
-from overtone.models.heads import Head
 from overtone.models.states import Rows
 
 
@@ -18,10 +18,12 @@ class Model(nn.Module):
 
     Args:
         body: ids and mask → states.
-        heads: task name → head.
+        heads: task name → head: states → outputs (B, …).
     """
 
-    def __init__(self, body: Encoder, heads: Mapping[str, Head]) -> None:
+    body: Body
+
+    def __init__(self, body: Body, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.body = body
         self.heads = nn.ModuleDict(heads)
@@ -42,6 +44,12 @@ class Model(nn.Module):
             "parameters": sum(p.numel() for p in self.parameters()),
             "trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
         }
+
+
+class EncoderModel(Model):
+    """A model whose body is an encoder, which has a tokenizer and layers that can be frozen."""
+
+    body: Encoder
 
 
 @torch.inference_mode()

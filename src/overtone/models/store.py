@@ -14,13 +14,13 @@ from overtone.models import adapters, encoder, weights
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import Head, HeadConfig
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 from overtone.run import write_atomic
 
 
 def build(
     config: EncoderConfig, adapter: LoraConfig | None, heads: Mapping[str, tuple[HeadConfig, int]]
-) -> Model:
+) -> EncoderModel:
     """A fresh model: pretrained body, new adapter, new heads.
 
     Args:
@@ -35,10 +35,10 @@ def build(
     if adapter is not None:
         adapters.attach(body, adapter)
     width = body.hidden_size
-    return Model(body, {name: Head(head, width, outputs) for name, (head, outputs) in heads.items()})
+    return EncoderModel(body, {name: Head(head, width, outputs) for name, (head, outputs) in heads.items()})
 
 
-def save(model: Model, folder: Path, config: EncoderConfig) -> None:
+def save(model: EncoderModel, folder: Path, config: EncoderConfig) -> None:
     """Write a trained model; a body that was not trained is named, not copied.
 
     Raises:
@@ -63,7 +63,7 @@ def save(model: Model, folder: Path, config: EncoderConfig) -> None:
         ) from error
 
 
-def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConfig, int]]) -> Model:
+def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConfig, int]]) -> EncoderModel:
     """Read a model back for inference, its adapter merged into the weights.
 
     Raises:
@@ -82,7 +82,7 @@ def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConf
         if (folder / "adapter_config.json").exists():
             adapters.load_merged(body, folder)
     width = body.hidden_size
-    model = Model(body, {name: Head(head, width, outputs) for name, (head, outputs) in heads.items()})
+    model = EncoderModel(body, {name: Head(head, width, outputs) for name, (head, outputs) in heads.items()})
     try:
         tensors = safetensors.torch.load((folder / "heads.safetensors").read_bytes())
         model.heads.load_state_dict(tensors)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from overtone.cache import cache_folder
 from overtone.data.batches import Encoded, by_length
-from overtone.models.encoder import States
+from overtone.models.body import States
 from overtone.models.heads import last_token, mean_pool
-from overtone.models.model import Model
-from overtone.models.states import FrozenStates
+from overtone.models.model import EncoderModel
+from overtone.models.states import FrozenStates, Rows
 from overtone.training import shelf
 
 SLOW = 1.0
@@ -45,13 +45,13 @@ class StateCache:
         model: whose body's frozen part is asked for.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: EncoderModel) -> None:
         self.model = model
         self.tell: Callable[[int, int], None] = lambda done, total: None
         """Called while it computes, with the texts done and all of them."""
         self._weights: tuple[int, str] | None = None
 
-    def __call__(self, encoded: Encoded, *, bf16: bool) -> FrozenStates | None:
+    def __call__(self, encoded: Rows, *, bf16: bool) -> FrozenStates | None:
         """What the model reads in place of these texts' ids.
 
         None where no layer is frozen, or its states would be more than the disk is to hold (``shelf.LIMIT``).
@@ -59,12 +59,12 @@ class StateCache:
         vector.
 
         Args:
-            encoded: N texts.
+            encoded: N texts, as ids.
             bf16: whether matrix products are in bf16, as in training. Then the states are kept in fp16:
                 what that rounds off is less than what another order of the same products changes.
         """
         body = self.model.body
-        if not body.frozen or not len(encoded):
+        if not body.frozen or not isinstance(encoded, Encoded) or not len(encoded):
             return None
         pooling = self._pooling()
         offsets = np.arange(len(encoded) + 1) if pooling else encoded.offsets

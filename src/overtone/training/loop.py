@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overtone.config import Config
-from overtone.data.batches import Encoded, MixConfig, mixture, plan
+from overtone.data.batches import MixConfig, mixture, plan
 from overtone.errors import TrainingError, UsageError
 from overtone.models.model import Model
 from overtone.models.states import Rows
@@ -57,15 +57,15 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N tokenised rows with their targets by task.
+    """N rows with their targets by task.
 
     Args:
-        encoded: the texts.
+        encoded: what the body reads of each.
         targets: task name → (N, …).
         groups: which task's set each row is from, 0..G-1, (N,), for the mixture; None mixes nothing.
     """
 
-    encoded: Encoded
+    encoded: Rows
     targets: Mapping[str, Tensor]
     groups: NDArray[np.int64] | None = None
 
@@ -108,6 +108,7 @@ class Loop:
         run: where metrics and checkpoints go.
         seed: of the shuffle and of dropout.
         cache: computes what is frozen once; None computes it at every step.
+        directions: of figures that ``validate`` gives and no task names: 1 if better when higher, else -1.
     """
 
     model: Model
@@ -118,6 +119,7 @@ class Loop:
     run: Run
     seed: int
     cache: StateCache | None = None
+    directions: Mapping[str, int] = field(default_factory=dict)
     progress: checkpoint.Progress = field(default_factory=checkpoint.Progress)
 
     def fit(self) -> Fit:
@@ -129,7 +131,7 @@ class Loop:
             InterruptedFitError: stopped by a signal; resumable.
             RunError: a checkpoint is damaged or could not be written.
         """
-        self.sign = self.config.early_stopping.direction(self.tasks)
+        self.sign = self.config.early_stopping.direction(self.tasks, self.directions)
         always_frozen = freezing.ever_frozen(self.config.freeze, self.config.epochs, self.model.body.depth)
         self.model.body.freeze(always_frozen)
         if not any(p.requires_grad for p in self.model.parameters()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 from pydantic import Field
@@ -26,13 +26,13 @@ class EarlyStopping(Config):
     patience: int = Field(3, ge=1, description="validations without a gain before the fit stops")
     minimum_gain: float = Field(0.001, ge=0, description="what counts as a gain")
 
-    def direction(self, tasks: Sequence[Task]) -> int:
-        """1 if the named figure of these tasks is better when higher, else -1.
+    def direction(self, tasks: Sequence[Task], others: Mapping[str, int] | None = None) -> int:
+        """1 if the named figure of these tasks, or of the others, is better when higher, else -1.
 
         Raises:
             UsageError: no such task or metric.
         """
-        whole = {"mean": 1, "loss": -1}
+        whole = {"mean": 1, "loss": -1, **(others or {})}
         if self.metric in whole:
             return whole[self.metric]
         task, _, rest = self.metric.partition(".")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+from pydantic import Field
+
+from overtone.config import Config
 from overtone.data.files import need
 from overtone.data.records import Card, Record, Source
 from overtone.data.rows import json_rows
@@ -53,3 +57,13 @@ def records(folder: Path) -> Iterator[Record]:
 
 
 SOURCE = Source(CARD, records)
+
+
+class WikipassagesSource(Config):
+    """Passages of English Wikipedia."""
+
+    kind: Literal["wikipassages"] = Field("wikipassages", description="This data set.")
+
+    def build(self) -> Source:
+        """The data set as it is."""
+        return SOURCE

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
+from pydantic import Field
+
+from overtone.config import Config
 from overtone.data.files import lines, need
 from overtone.data.records import Card, Record, Source, SplitName
 from overtone.errors import DataError
@@ -78,3 +82,13 @@ def _articles(rows: list[str]) -> Iterator[str]:
 
 
 SOURCE = Source(CARD, records)
+
+
+class Wikitext2Source(Config):
+    """WikiText-2, validation and test articles."""
+
+    kind: Literal["wikitext2"] = Field("wikitext2", description="This data set.")
+
+    def build(self) -> Source:
+        """The data set as it is."""
+        return SOURCE

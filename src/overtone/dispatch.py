@@ -1,0 +1,77 @@
+"""What the verbs do with each kind of recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from overtone import language_model, language_proof, pipeline, proof
+from overtone.kinds import AnyRecipe
+from overtone.language_recipe import LanguageRecipe
+from overtone.run import Run, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The steps of one kind of run; each takes the recipe first.
+
+    Args:
+        run: recipe, run, ``overwrite`` → all of it.
+        begin: recipe, run, ``overwrite``: claim the folder.
+        finished: run → whether its model is trained.
+        prepare: recipe, run → the data, noted in the manifest.
+        train: recipe, data, run: fit the model.
+        prove: recipe, data, run: evaluate it, and write the report.
+        divide: recipe → the data, and nothing is written; its reports by name are ``reports`` of it.
+        reports: data → name → what was done to get it, a ``DataReport``.
+        told: recipe, run → the figures of the test rows, as JSON values.
+        example: a command to try next, with ``{}`` for the run's folder.
+    """
+
+    run: Callable[..., Run]
+    begin: Callable[..., None]
+    finished: Callable[[Run], bool]
+    prepare: Callable[..., Any]
+    train: Callable[..., Any]
+    prove: Callable[..., None]
+    divide: Callable[..., Any]
+    reports: Callable[[Any], dict[str, Any]]
+    told: Callable[[Any, Run], dict[str, Any]]
+    example: str
+
+
+READER = Verbs(
+    run=pipeline.run,
+    begin=pipeline.begin,
+    finished=pipeline.finished,
+    prepare=pipeline.prepare,
+    train=pipeline.train,
+    prove=proof.prove,
+    divide=pipeline.divide,
+    reports=lambda prepared: dict(prepared.reports),
+    told=lambda recipe, run: {
+        name: read_json(run.evaluation / name / "test.summary.json") for name in recipe.tasks
+    },
+    example='overtone classify {} "I finally did it!"',
+)
+
+LANGUAGE = Verbs(
+    run=language_model.run,
+    begin=language_model.begin,
+    finished=language_model.finished,
+    prepare=language_model.prepare,
+    train=language_model.train,
+    prove=language_proof.prove,
+    divide=language_model.divide,
+    reports=lambda documents: {"documents": documents.report},
+    told=lambda recipe, run: {
+        path.parent.name: read_json(path) for path in sorted(run.evaluation.glob("*/standings.json"))
+    },
+    example='overtone generate {} "The first"',
+)
+
+
+def of(recipe: AnyRecipe) -> Verbs:
+    """The steps of a recipe's kind."""
+    return LANGUAGE if isinstance(recipe, LanguageRecipe) else READER
