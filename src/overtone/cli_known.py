@@ -50,7 +50,7 @@ def data_show(
 
 
 def data_schema(
-    kind: Annotated[str, typer.Argument(help="The kind of recipe: reader, language.")] = "reader",
+    kind: Annotated[str, typer.Argument(help="The kind of recipe: reader, language, embedder.")] = "reader",
 ) -> None:
     """The JSON schema of a recipe."""
     from overtone.kinds import KINDS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from overtone import language_model, language_proof, pipeline, proof
+from overtone import embedder_model, embedder_proof, language_model, language_proof, pipeline, proof
+from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
 from overtone.run import Run, read_json
@@ -71,7 +72,24 @@ LANGUAGE = Verbs(
     example='overtone generate {} "The first"',
 )
 
+EMBEDDER = Verbs(
+    run=embedder_model.run,
+    begin=embedder_model.begin,
+    finished=embedder_model.finished,
+    prepare=embedder_model.prepare,
+    train=embedder_model.train,
+    prove=embedder_proof.prove,
+    divide=embedder_model.divide,
+    reports=lambda questions: {"questions": questions.report},
+    told=lambda recipe, run: {
+        path.parent.name: read_json(path) for path in sorted(run.evaluation.glob("*/standings.json"))
+    },
+    example="overtone search index notes --output notes.index --weights {}",
+)
+
 
 def of(recipe: AnyRecipe) -> Verbs:
     """The steps of a recipe's kind."""
+    if isinstance(recipe, EmbedderRecipe):
+        return EMBEDDER
     return LANGUAGE if isinstance(recipe, LanguageRecipe) else READER

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overtone import recipe as recipes
+from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import UsageError, did_you_mean
 from overtone.language_recipe import LanguageRecipe
 from overtone.recipe import BaseRecipe, Recipe
 from overtone.schema import check
 
-AnyRecipe = Recipe | LanguageRecipe
+AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe
 """A recipe of any kind."""
 
 READER = "reader"
 """The kind of a recipe that names none: one with tasks, whose model reads texts."""
 
-KINDS: dict[str, type[BaseRecipe]] = {READER: Recipe, "language": LanguageRecipe}
+KINDS: dict[str, type[BaseRecipe]] = {READER: Recipe, "language": LanguageRecipe, "embedder": EmbedderRecipe}
 """Kind → its recipe."""
 
 
@@ -54,5 +55,7 @@ def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
             return recipes.parse({key: value for key, value in values.items() if key != "kind"}, origin)
         case "language":
             return check(LanguageRecipe, values, origin, hint="the schema: overtone data schema language")
+        case "embedder":
+            return check(EmbedderRecipe, values, origin, hint="the schema: overtone data schema embedder")
         case kind:
             raise UsageError(f"{origin}: no kind of recipe '{kind}'", hint=did_you_mean(str(kind), KINDS))

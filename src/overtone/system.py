@@ -9,14 +9,16 @@ from typing import Any, overload
 
 from overtone import kinds, language_system, lineage
 from overtone import recipe as recipes
+from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity
-from overtone.inference import classify
+from overtone.inference import classify, own
 from overtone.inference.cascade import Cascade
 from overtone.inference.classify import Classifier, Reader
 from overtone.inference.decisions import Decision, Step
 from overtone.inference.ensemble import Ensemble
 from overtone.inference.forms import OnnxForm
+from overtone.inference.own import TrainedEmbedder
 from overtone.inference.readout import Answer, Readout, answer
 from overtone.language_recipe import LanguageRecipe
 from overtone.language_system import LanguageSystem
@@ -33,7 +35,7 @@ def shipped() -> Path:
     return Path(str(resources.files("overtone") / "pretrained" / "emotion-open"))
 
 
-def load(run: str | Path | Sequence[str | Path] | None = None) -> System | LanguageSystem:
+def load(run: str | Path | Sequence[str | Path] | None = None) -> System | LanguageSystem | TrainedEmbedder:
     """Load a trained run, an ensemble of several readers, or the classifier that ships with the package.
 
     Args:
@@ -56,6 +58,8 @@ def load(run: str | Path | Sequence[str | Path] | None = None) -> System | Langu
     recipe = kinds.read(str(found.recipe))
     if isinstance(recipe, LanguageRecipe):
         return language_system.load(found, recipe)
+    if isinstance(recipe, EmbedderRecipe):
+        return own.load(found.model)
     reader = load_reader(recipe, found)
     cascade = None
     if (found.model / "cascade" / "cascade.json").exists():
@@ -106,7 +110,9 @@ def trained(folder: Path) -> Run:
 
 
 def _is_trained(folder: Path) -> bool:
-    return any((folder / "model" / name).exists() for name in ("labels.json", language_system.FACTS))
+    return any(
+        (folder / "model" / name).exists() for name in ("labels.json", language_system.FACTS, own.FILE)
+    )
 
 
 def _load_ensemble(folders: Sequence[Path]) -> System:

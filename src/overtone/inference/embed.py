@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from overtone.config import Config
 from overtone.data.batches import by_length
+from overtone.inference import own
 from overtone.inference.vectors import Vectors
 from overtone.models.body import States
 from overtone.models.encoder import Encoder, EncoderConfig, build
@@ -46,10 +48,12 @@ class Embedder(Protocol):
 
 
 class EmbedderConfig(Config):
-    """Which pretrained encoder makes the vectors, and how it reads."""
+    """Which pretrained encoder makes the vectors, and how it reads; or which embedder trained here."""
 
     kind: Literal["encoder"] = "encoder"
-    weights: str = Field("minilm-l6", description="a name from `overtone weights list`, or a folder")
+    weights: str = Field(
+        "minilm-l6", description="a name from `overtone weights list`, a folder, or the run of an embedder"
+    )
     max_length: int = Field(192, ge=4, le=8192, description="tokens read of a text; the rest is cut")
     query_prefix: str = Field("", description="what stands before a question, as in e5's 'query: '")
     passage_prefix: str = Field("", description="what stands before a passage")
@@ -57,12 +61,15 @@ class EmbedderConfig(Config):
         "auto", description="of passages; auto: bf16 where the processor multiplies it; questions: fp32"
     )
 
-    def build(self) -> EncoderEmbedder:
-        """The embedder.
+    def build(self) -> Embedder:
+        """The embedder; a run's reads as it was trained, whatever else is set here.
 
         Raises:
             WeightsError: the weights are not at hand or damaged.
+            RunError: a file of the run is missing or damaged.
         """
+        if (Path(self.weights) / "model" / own.FILE).exists():
+            return own.load(Path(self.weights) / "model")
         body = build(EncoderConfig(weights=self.weights, max_length=self.max_length, dropout=0.0))
         return EncoderEmbedder(body.eval(), self)
 

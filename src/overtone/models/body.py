@@ -34,6 +34,11 @@ class Body(nn.Module):
     """How often that was decided; while it stays the same, so do the weights of what is frozen."""
 
     @property
+    def hidden_size(self) -> int:
+        """D, the width of the states."""
+        raise NotImplementedError
+
+    @property
     def depth(self) -> int:
         """How many layers above the embeddings can be frozen; 0 where the body is trained as a whole."""
         return 0

@@ -24,11 +24,17 @@ import numpy as np
 from overtone.data.corpus import Judgements
 from overtone.errors import DataError, MissingExtraError, did_you_mean
 from overtone.evaluation.bootstrap import Draw, resampled
-from overtone.evaluation.compare import Difference, Interval, difference_of
+from overtone.evaluation.compare import Difference, Interval, Standing, difference_of
 from overtone.scores import Floats
 
 CUTOFFS = (1, 5, 10, 100)
 """The K of each measure, unless others are asked for."""
+
+JUDGED = "mrr_10"
+"""What two systems are compared by."""
+
+SHOWN = ("recall_1", "recall_10", "recall_100", JUDGED, "ndcg_10")
+"""What a table of systems shows."""
 
 Ranking = Sequence[str]
 """Passage ids, best first, none twice."""
@@ -120,6 +126,28 @@ def paired(a: Retrieved, b: Retrieved, measure: str, *, seed: int, resamples: in
             hint="ask both systems the questions of one split",
         )
     return _mean(b.of(measure) - a.of(measure), seed, resamples)
+
+
+def standings(found: Mapping[str, Retrieved], *, seed: int, resamples: int) -> tuple[Standing, ...]:
+    """Every system's measures, and what the first gains over it in ``JUDGED``.
+
+    Args:
+        found: system → what it retrieved, of the same questions.
+        seed: of the resamples.
+        resamples: how many.
+
+    Raises:
+        DataError: see ``paired``.
+    """
+    first = next(iter(found.values()))
+    return tuple(
+        Standing(
+            name,
+            {measure: interval(each, measure, seed=seed, resamples=resamples) for measure in SHOWN},
+            paired(each, first, JUDGED, seed=seed, resamples=resamples) if place else None,
+        )
+        for place, (name, each) in enumerate(found.items())
+    )
 
 
 def _mean(values: Floats, seed: int, resamples: int) -> Difference:

@@ -1,0 +1,111 @@
+"""The recipe of an embedder that is trained from scratch to retrieve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from overtone.config import Config
+from overtone.data.leakage import LeakageConfig
+from overtone.data.questions import QuestionsConfig
+from overtone.data.vocabulary import BpeVocabulary, VocabularyConfig
+from overtone.errors import did_you_mean
+from overtone.inference.embed import EmbedderConfig
+from overtone.models.bag import BagConfig
+from overtone.models.embedder import EmbedderBodyConfig, Pooling
+from overtone.recipe import BaseRecipe
+from overtone.training.contrastive import ContrastiveConfig
+from overtone.training.loop import TrainConfig
+from overtone.training.optim import OptimConfig
+
+METRICS = ("recall_10", "mrr_10")
+"""What the questions of dev choose the best step by."""
+
+
+class NegativesConfig(Config):
+    """Passages that do not answer, mined for each question before the fit."""
+
+    bm25: int = Field(0, ge=0, description="of those that share most words with the question")
+    teacher: int = Field(0, ge=0, description="of those that the teacher finds nearest")
+    depth: int = Field(30, ge=1, description="places of either ranking that are drawn from")
+    margin: float = Field(
+        0.95,
+        gt=0,
+        description="a passage that the teacher finds nearer than this times the right one is not taken, "
+        "since it may answer too (NV-Retriever, Moreira et al. 2024)",
+    )
+
+
+class EmbedderEvaluateConfig(Config):
+    """What an embedder is judged beside."""
+
+    short: int = Field(100, ge=1, description="the first so many test questions, shown beside all of them")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over questions")
+
+
+class EmbedderRecipe(BaseRecipe):
+    """Everything that a run of an embedder depends on, every default written out."""
+
+    kind: Literal["embedder"] = "embedder"
+    data: QuestionsConfig = QuestionsConfig()
+    leakage: LeakageConfig = Field(
+        LeakageConfig(), description="what of training nearly stands in dev or test"
+    )
+    vocabulary: VocabularyConfig = BpeVocabulary()
+    body: EmbedderBodyConfig = BagConfig()
+    pooling: Pooling = Field("mean", description="how the states of a text become one vector")
+    start: Path | None = Field(
+        None, description="the run of a language model whose weights and vocabulary are taken to start from"
+    )
+    max_length: int = Field(256, ge=1, description="tokens read of a text; the rest is cut")
+    folded: bool = Field(True, description="whether case and punctuation are taken away before reading")
+    objective: ContrastiveConfig = ContrastiveConfig()
+    teacher: EmbedderConfig | None = Field(
+        None, description="what else is learnt from, and filters negatives"
+    )
+    negatives: NegativesConfig = NegativesConfig()
+    train: TrainConfig
+    evaluate: EmbedderEvaluateConfig = EmbedderEvaluateConfig()
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> EmbedderRecipe:
+        if self.train.freeze.kind != "none":
+            raise ValueError("train.freeze: a model from scratch is trained as a whole; set kind: none")
+        if self.train.weighting.kind != "fixed" or self.train.mix.temperature != 1:
+            raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
+        if self.train.accumulation != 1:
+            raise ValueError("train.accumulation: a row is told apart from its whole step; raise batch_size")
+        plain = OptimConfig()
+        for name in ("head_lr", "layer_decay"):
+            if getattr(self.train.optim, name) != getattr(plain, name):
+                raise ValueError(f"train.optim.{name}: all of this model is trained at train.optim.lr")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_is_there(self) -> EmbedderRecipe:
+        if self.teacher is None and (self.objective.distillation or self.negatives.teacher):
+            raise ValueError("objective.distillation and negatives.teacher need a teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _body_applies(self) -> EmbedderRecipe:
+        if isinstance(self.body, BagConfig):
+            if self.start is not None:
+                raise ValueError("start: a bag has no language model to start from; set body.kind")
+            if self.pooling != "mean":
+                raise ValueError("pooling: of a bag there is but the mean")
+        width = self.body.width
+        if any(each >= width for each in self.objective.dimensions):
+            raise ValueError(f"objective.dimensions: each is below body.width, {width}")
+        return self
+
+    @model_validator(mode="after")
+    def _metric_applies(self) -> EmbedderRecipe:
+        metric = self.train.early_stopping.metric
+        if metric not in METRICS:
+            raise ValueError(
+                f"train.early_stopping.metric: no '{metric}' of an embedder: {did_you_mean(metric, METRICS)}"
+            )
+        return self

@@ -1,0 +1,54 @@
+"""The bag: an embedding and a weight for every piece, and nothing between the pieces."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from overtone.config import Config
+from overtone.models.body import Body, States
+
+
+class BagConfig(Config):
+    """A bag of token embeddings with learned token weights; Arora et al. (ICLR 2017) set theirs."""
+
+    kind: Literal["bag"] = "bag"
+    width: int = Field(112, ge=1, description="D, of the embeddings")
+
+
+class Bag(Body):
+    """A text is the weighted mean of its pieces' embeddings, whatever their order.
+
+    Every weight is positive; they start at ``idf`` and are learnt in its logarithm.
+
+    Args:
+        config: the width.
+        idf: how rare each piece is, (V,), each above 0.
+    """
+
+    def __init__(self, config: BagConfig, idf: Tensor) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(idf), config.width)
+        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        self.weights = nn.Parameter(idf.float().log())
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of the states."""
+        return self.embedding.embedding_dim
+
+    def forward(self, inputs: Tensor, attention_mask: Tensor) -> States:
+        """Ids and mask (B, T) → one state a text, (B, 1, D)."""
+        share = self.weights[inputs].exp() * attention_mask  # (B, T)
+        share = share / share.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        pooled = functional.embedding_bag(
+            inputs,
+            self.embedding.weight,
+            mode="sum",
+            per_sample_weights=share.to(self.embedding.weight.dtype),
+        )
+        return States(pooled.unsqueeze(1), torch.ones_like(inputs[:, :1]))
