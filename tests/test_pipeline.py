@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from overtone import pipeline, recipe, system
+from overtone import claim, pipeline, recipe, system
 from overtone.errors import DataError, RunError, WeightsError
 from overtone.inference.classify import Classifier
 from overtone.models import store
@@ -223,7 +223,7 @@ def test_what_began_a_run_stays_known(tiny, table, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/bin/overtone", "run", "moods.yaml"])
     days = iter(("one", "two", "three", "four"))
     monkeypatch.setattr(
-        pipeline,
+        claim,
         "environment",
         lambda: {
             "commit": f"c-{(day := next(days))}",
