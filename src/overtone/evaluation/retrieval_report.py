@@ -86,8 +86,8 @@ def markdown(report: RetrievalReport) -> str:
         ),
         "Brackets hold 95% intervals from a bootstrap over questions. A difference is the embedder's "
         f"{JUDGED} less the other's, question by question. Higher is better. A fused ranking is of "
-        "reciprocal ranks. Times are the median of a question asked by itself on this machine, encoding included, "
-        "and depend on what else it did.",
+        "reciprocal ranks. Times are the median of a question asked by itself on this machine, encoding "
+        "included, and depend on what else it did.",
         f"![What the embedder gains over each system in {JUDGED}, with intervals; the numbers stand in the "
         "table above](plots/gains.png)",
         f"## Learning\n\n![Training loss and validation {metric} over steps](plots/learning.png)",
