@@ -122,7 +122,7 @@ def main() -> None:
         run = trained(recipe_of(arm, changes), options.runs)
         embedder = own.load(run.model)
         sizes[arm] = embedder.model.sizes()["parameters"] / 1e6
-        retrieved, _ = asked({arm: by_vectors(embedder, texts, arm)}, prepared)
+        retrieved, _ = asked({arm: by_vectors(embedder, embedder.encode(texts))}, prepared)
         found |= retrieved
         print(f"{arm} {interval(retrieved[arm], 'mrr_10', seed=SEED).value:.3f}", flush=True)
     write_results(options.output, "python benchmarks/explain_gap.py", SEED, measured(found, sizes))
