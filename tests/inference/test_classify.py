@@ -42,9 +42,7 @@ def classifier(tiny):
 
 
 def in_fp32(classifier, rows):
-    encoded = classify.encode(
-        classifier.reader.model.body.tokenizer, rows, classifier.reader.model.body.max_length
-    )
+    encoded = classifier.reader.model.body.encode(rows)
     return sweep(classifier.reader.model, encoded, classifier.reader.model.device)["emotion"].double().numpy()
 
 
