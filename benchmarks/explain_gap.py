@@ -26,26 +26,22 @@ SEED = 7
 EPOCHS = 3
 BUDGET = 3_468_000
 """Parameters of every arm, at most: an embedding and a weight for each piece."""
-WIDEST = 2048
-"""Numbers of a vector, at most, where few pieces would leave room for more."""
+NARROW = 128
+"""Numbers of a vector where there are so few pieces that more could not tell them further apart."""
 HEADLINE = ("recall_10", "mrr_10")
 
 
 def sized(kind: str, pieces: int, **more: object) -> list[str]:
     """A vocabulary with vectors as wide as the budget lets them be."""
-    width = min(BUDGET // pieces - 1, WIDEST)
-    settings = {"kind": kind, **({} if kind == "byte" else {"size": pieces}), **more}
-    if "folder" in settings:
-        settings.pop("size")
-    return [*(f"vocabulary.{key}={value}" for key, value in settings.items()), f"body.width={width}"]
+    settings = more or {"size": pieces}
+    changes = [f"vocabulary.kind={kind}", *(f"vocabulary.{key}={value}" for key, value in settings.items())]
+    return [*changes, f"body.width={BUDGET // pieces - 1}"]
 
 
 def arms() -> dict[str, list[str]]:
     """Arm → what it changes."""
     return {
         "base": [],
-        "tokenizer-byte": sized("byte", 257),
-        "tokenizer-character": sized("character", 512),
         "tokenizer-word-12k": sized("word", 12_000),
         "tokenizer-word-30k": sized("word", 30_000),
         "tokenizer-bpe-2k": sized("bpe", 2_000),
@@ -62,6 +58,8 @@ def arms() -> dict[str, list[str]]:
         "sentences-none": ["data.sentences=0"],
         "texts-none": ["data.texts=[]"],
         "matryoshka": ["objective.dimensions=[64, 128]"],
+        "tokenizer-character": ["vocabulary.kind=character", f"body.width={NARROW}", "max_length=1024"],
+        "tokenizer-byte": ["vocabulary.kind=byte", f"body.width={NARROW}", "max_length=1024"],
     }
 
 
@@ -125,7 +123,7 @@ def main() -> None:
         retrieved, _ = asked({arm: by_vectors(embedder, embedder.encode(texts))}, prepared)
         found |= retrieved
         print(f"{arm} {interval(retrieved[arm], 'mrr_10', seed=SEED).value:.3f}", flush=True)
-    write_results(options.output, "python benchmarks/explain_gap.py", SEED, measured(found, sizes))
+        write_results(options.output, "python benchmarks/explain_gap.py", SEED, measured(found, sizes))
 
 
 if __name__ == "__main__":
