@@ -86,12 +86,14 @@ def measured(found: Mapping[str, Retrieved], sizes: Mapping[str, float]) -> list
     for name, each in found.items():
         for measure in HEADLINE:
             value = interval(each, measure, seed=SEED)
-            figures.append(Figure(f"{name}.{measure}", value.value, value.low, value.high, len(each.ids)))
+            figures.append(
+                Figure(f"explain-gap.{name}.{measure}", value.value, value.low, value.high, len(each.ids))
+            )
             if name != "base":
                 gain = paired(found["base"], each, measure, seed=SEED)
                 figures.append(
                     Figure(
-                        f"{name}.{measure}.difference",
+                        f"explain-gap.{name}.{measure}.difference",
                         gain.value,
                         gain.low,
                         gain.high,
@@ -100,7 +102,7 @@ def measured(found: Mapping[str, Retrieved], sizes: Mapping[str, float]) -> list
                     )
                 )
         if name in sizes:
-            figures.append(Figure(f"{name}.parameters", sizes[name], unit="million"))
+            figures.append(Figure(f"explain-gap.{name}.parameters", sizes[name], unit="million"))
     return figures
 
 
