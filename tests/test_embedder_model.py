@@ -175,6 +175,9 @@ def test_it_starts_from_a_language_model(collection, tongue, tmp_path):
     values["body"] = body
     run = embedder_model.run(kinds.parse(values, "test"), Run(tmp_path / "finder"))
     assert vocabularies.load(run.model) == vocabularies.load(tongue.model)
+    licence = run.facts()["licence"]
+    assert licence["data"] == "not stated and the licence of your own data"
+    assert licence["weights"] == f"trained from scratch as {tongue.folder}"
     began = safetensors.torch.load_file(tongue.model / "model.safetensors")
     for name, tensor in safetensors.torch.load_file(run.model / "model.safetensors").items():
         torch.testing.assert_close(tensor, began[name.removeprefix("reader.")], atol=1e-6, rtol=0)

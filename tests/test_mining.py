@@ -63,9 +63,7 @@ def test_no_negative_answers_its_question(asked, taught, parts):
 
 def test_what_the_teacher_finds_too_near_is_passed_over(asked, taught):
     config = NegativesConfig(teacher=2, depth=60, margin=0.9)
-    for (question, passage), row in zip(
-        asked.pairs, mining.negatives(config, asked, taught, 7), strict=True
-    ):
+    for (question, passage), row in zip(asked.pairs, mining.negatives(config, asked, taught, 7), strict=True):
         near = taught[0] @ taught[1][question]
         allowed = near < 0.9 * near[passage]
         if allowed.sum() >= 2:

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from overtone import claim as claims
-from overtone import embedder_proof, language_system, mining
+from overtone import embedder_proof, language_system, lineage, mining
 from overtone.data import questions as asked
 from overtone.data import vocabulary as vocabularies
 from overtone.data.batches import Encoded
 from overtone.data.pairs import Pairs
 from overtone.data.questions import Questions
 from overtone.data.records import Record
+from overtone.data.split import most_restrictive
 from overtone.data.vocabulary import Vocabulary
 from overtone.embedder_recipe import METRICS, EmbedderRecipe
 from overtone.errors import RunError
@@ -91,14 +92,19 @@ def prepare(recipe: EmbedderRecipe, run: Run) -> Questions:
     prepared = divide(recipe)
     claims.refuse_other_data(prepared.fingerprints, run)
     if writes():
+        began, cards = "", [*prepared.cards]
+        if recipe.start is not None:  # what binds the language model binds what is made of it
+            began = f" as {recipe.start}"
+            cards += lineage.cards(Run(recipe.start).facts())
         teacher = "" if recipe.teacher is None else f", taught by {recipe.teacher.weights}"
+        data, commercial = most_restrictive(cards)
         run.note(
             data={asked.LABEL: prepared.report.as_dict()},
             fingerprints=prepared.fingerprints,
             licence={
-                "data": prepared.report.licence,
-                "weights": f"trained from scratch{teacher}",
-                "commercial": prepared.report.commercial,
+                "data": data,
+                "weights": f"trained from scratch{began}{teacher}",
+                "commercial": commercial,
             },
             prepare_seconds=round(time.perf_counter() - begun, 1),
         )

@@ -119,9 +119,8 @@ def _rankings(
     return by_words, by_meaning
 
 
-def _far(
-    ranking: Ints, passage: int, question: int, margin: float, taught: tuple[Vectors, Vectors]
-) -> Ints:
+def _far(ranking: Ints, passage: int, question: int, margin: float, taught: tuple[Vectors, Vectors]) -> Ints:
     """Those of a ranking that the teacher finds far enough from the question, beside the right passage."""
     near = taught[0][ranking] @ taught[1][question]
-    return ranking[near < margin * float(taught[0][passage] @ taught[1][question])]
+    far: Ints = ranking[near < margin * float(taught[0][passage] @ taught[1][question])]
+    return far

@@ -1,4 +1,4 @@
-"""What is learnt from a collection, on one that is written here; and what never is: the questions of others."""
+"""What is learnt from a collection, on one that is written here; and what never is."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_what_nearly_stands_in_test_is_dropped_and_counted(tmp_path):
         with (folder / "qrels" / "train.tsv").open("a") as file:
             file.write(f"{name}\tp01\t1\n")
     # A passage that holds a test question as a sentence must not teach it either.
-    write_rows(folder / "corpus.jsonl", [{"_id": "leak", "text": f"Well then. {test}. And so on."}], more=True)
+    write_rows(
+        folder / "corpus.jsonl", [{"_id": "leak", "text": f"Well then. {test}. And so on."}], more=True
+    )
     found = prepare(folder)
     asked = {" ".join(words(text)) for text in found.asked}
     for text in (test, dev, test + " please"):
@@ -117,7 +119,7 @@ def test_what_is_missing_is_said(tmp_path):
         prepare(folder, repeats=0, sentences=0)
     dev = (folder / "qrels" / "dev.tsv").read_text()
     (folder / "qrels" / "dev.tsv").write_text(dev.replace("\t1\n", "\t0\n"))
-    with pytest.raises(DataError, match="mine has no validation question"):
+    with pytest.raises(DataError, match="mine has no dev question"):
         prepare(folder)
     (folder / "qrels" / "dev.tsv").unlink()
     with pytest.raises(DataError, match=r"qrels/dev.tsv is missing") as caught:

@@ -137,8 +137,8 @@ def prepare(config: QuestionsConfig, leakage: LeakageConfig, seed: int) -> Quest
         for number, sentence in enumerate(_sentences(texts[passage], config.sentences, generator))
     ]
     checked, leaks = check(Splits((*splits.train, *sentences), splits.validation, splits.test), leakage)
-    for name in ("validation", "test"):
-        if not checked[name]:
+    for name, rows in (("dev", checked.validation), ("test", checked.test)):
+        if not rows:
             raise DataError(
                 f"{card.name} has no {name} question with a relevant passage that is left",
                 hint="judge some in qrels/dev.tsv and qrels/test.tsv, none like those of another split",
@@ -188,7 +188,7 @@ def _opened(choice: Nq7247Collection | FolderCollection) -> tuple[Card, Path]:
         except DataError as error:
             raise DataError(
                 error.what,
-                hint=f"a collection to train on has {', '.join(names)}; data.collection.path names its folder",
+                hint=f"one to train on has {', '.join(names)}; data.collection.path names its folder",
             ) from error
         return Card(
             choice.path.resolve().name, "a collection of one's own", choice.licence, None, "", "", files
