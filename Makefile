@@ -40,7 +40,7 @@ results: setup
 	$(BIN)/python benchmarks/classify_speed.py
 	$(BIN)/python benchmarks/loop_speed.py
 	$(BIN)/python benchmarks/backups.py
-	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/retrieval.py runs/embedder
 	$(BIN)/python benchmarks/search_scale.py
 	$(BIN)/python benchmarks/readme.py
 

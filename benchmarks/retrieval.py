@@ -1,31 +1,56 @@
-"""BM25, MiniLM and the two fused on Natural Questions over 7,247 passages, as `overtone search` asks them.
+"""BM25, MiniLM and our own embedder on Natural Questions over 7,247 passages, as `overtone search` asks them.
 
 Every test question is asked by itself, one after the other; its time holds all of it, encoding included. The
-figures of ``nq-100`` are those of the first hundred questions, for papers that stop there.
+figures of ``nq-100`` are those of the first hundred questions, for papers that stop there. ``plain`` is a
+language model as it was trained, the mean of its states for a vector. Passages a second are of MiniLM and of
+the embedder in turns, the median of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from overtone import kinds
+from overtone.data import vocabulary as vocabularies
 from overtone.data.corpus import Query, load
 from overtone.data.fetch import locate, verify
 from overtone.data.sources.nq7247 import CARD
 from overtone.evaluation.benchmarks.retrieval import Retrieved, interval, paired, score
 from overtone.evaluation.results import Figure, write_results
-from overtone.inference.embed import EmbedderConfig
+from overtone.inference.embed import Embedder, EmbedderConfig
 from overtone.inference.indexing import IndexConfig
+from overtone.inference.own import Cutter, TrainedEmbedder
 from overtone.inference.search import Index, Mode
+from overtone.language_recipe import LanguageRecipe
+from overtone.models import embedder as embedders
+from overtone.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
-SYSTEMS: dict[str, Mode] = {"bm25": "bm25", "minilm": "dense", "fused": "hybrid"}
+MINILM = EmbedderConfig()
+SYSTEMS: dict[str, Mode] = {"bm25": "bm25", "minilm": "dense", "fused-minilm": "hybrid"}
+"""What the index of MiniLM is asked, and how."""
+OWN: dict[str, Mode] = {"embedder": "dense", "fused": "hybrid"}
+"""What the index of our own embedder is asked."""
+COMPARED = (
+    ("embedder", "bm25"),
+    ("embedder", "minilm"),
+    ("fused", "bm25"),
+    ("fused", "embedder"),
+    ("minilm", "bm25"),
+    ("fused-minilm", "bm25"),
+    ("fused-minilm", "minilm"),
+)
+"""The first of each pair, and what it is compared with."""
+ENCODED = 500
+ROUNDS = 5
 DEPTH = 100
 SHORT = 100
 SEED = 7
@@ -60,13 +85,10 @@ def quality(part: str, scored: Mapping[str, Retrieved], measures: tuple[str, ...
             found, name = interval(retrieved, measure, seed=SEED), f"{system}.{part}.{measure}"
             n, beside = len(retrieved.ids), AGAINST.get(name)
             figures.append(Figure(name, found.value, found.low, found.high, n, against=beside))
-    for name, a, b in (
-        ("fused", "bm25", "fused"),
-        ("fused-minilm", "minilm", "fused"),
-        ("minilm", "bm25", "minilm"),
-    ):
+    for b, a in COMPARED:
         for measure in HEADLINE:
             gain = paired(scored[a], scored[b], measure, seed=SEED)
+            name = b if (b, a) == ("fused", "bm25") else f"{b}.over.{a}"
             figures.append(
                 Figure(
                     f"{name}.{part}.{measure}.difference",
@@ -80,10 +102,35 @@ def quality(part: str, scored: Mapping[str, Retrieved], measures: tuple[str, ...
     return figures
 
 
+def plain(folder: Path) -> TrainedEmbedder:
+    """A language model's states as they are, pooled by their mean."""
+    run = Run(folder)
+    recipe = kinds.read(str(run.recipe))
+    if not isinstance(recipe, LanguageRecipe):
+        raise SystemExit(f"{folder} is not the run of a language model")
+    vocabulary = vocabularies.load(run.model)
+    model = embedders.build(recipe.body, "mean", torch.ones(len(vocabulary)))
+    embedders.start(model, run.model)
+    return TrainedEmbedder(model.eval(), Cutter(vocabulary, recipe.window, folded=False), folder.name)
+
+
+def rates(systems: Mapping[str, Embedder], texts: Sequence[str]) -> dict[str, float]:
+    """Texts a second of each system, in turns, the median of the rounds."""
+    spent: dict[str, list[float]] = {name: [] for name in systems}
+    for turn in range(ROUNDS + 1):
+        for name, embedder in systems.items():
+            begun = time.perf_counter()
+            embedder.encode(texts)
+            if turn:  # the first warms up
+                spent[name].append(time.perf_counter() - begun)
+    return {name: len(texts) / statistics.median(each) for name, each in spent.items()}
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--max-length", type=int, default=192)
+    parser.add_argument("embedder", type=Path, help="the run of an embedder")
+    parser.add_argument("--plain", type=Path, nargs="*", default=[], help="runs of language models")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 
@@ -92,12 +139,19 @@ def main() -> None:
     collection = load(folder)
     queries = collection.asked("test")
     judged = collection.judgements["test"]
-    config = IndexConfig(embedder=EmbedderConfig(max_length=options.max_length))
-    with tempfile.TemporaryDirectory() as place:
-        begun = time.perf_counter()
-        index, what = Index.build(folder, Path(place) / "index", config)
-        rate = what.encoded / (time.perf_counter() - begun)
-        answers = {system: asked(index, queries, mode) for system, mode in SYSTEMS.items()}
+    answers: dict[str, tuple[dict[str, list[str]], list[float]]] = {}
+    for config, systems in ((MINILM, SYSTEMS), (EmbedderConfig(weights=str(options.embedder)), OWN)):
+        with tempfile.TemporaryDirectory() as place:
+            index, _ = Index.build(folder, Path(place) / "index", IndexConfig(embedder=config))
+            answers |= {system: asked(index, queries, mode) for system, mode in systems.items()}
+    names = []
+    for run in options.plain:
+        names.append(f"plain-{run.name}")
+        with tempfile.TemporaryDirectory() as place:
+            index, _ = Index.build(
+                folder, Path(place) / "index", IndexConfig(embedder=None), embedder=plain(run)
+            )
+            answers[names[-1]] = asked(index, queries, "dense")
     figures = []
     for part, ids in (
         ("nq", {each.id for each in queries}),
@@ -111,9 +165,21 @@ def main() -> None:
     for system, (_, seconds) in answers.items():
         for share in (50, 95):
             value = 1e3 * float(np.percentile(seconds, share))
-            figures.append(Figure(f"{system}.query.p{share}_ms", value, n=len(seconds), unit="ms"))
-    figures.append(Figure("minilm.index.rate", rate, n=what.encoded, unit="texts/s"))
-    write_results(options.output, "python benchmarks/retrieval.py", SEED, figures)
+            name = "search" if system == "embedder" else system
+            figures.append(Figure(f"{name}.query.p{share}_ms", value, n=len(seconds), unit="ms"))
+    own = EmbedderConfig(weights=str(options.embedder)).build()
+    assert isinstance(own, TrainedEmbedder)
+    texts = [each.content for each in collection.passages[:ENCODED]]
+    found = rates({"minilm": MINILM.build(), "embedder": own}, texts)
+    figures += [
+        Figure(f"{name}.encode.rate", rate, n=ENCODED, unit="texts/s") for name, rate in found.items()
+    ]
+    figures.append(Figure("embedder.encode.ratio", found["embedder"] / found["minilm"], n=ENCODED))
+    parameters = own.model.sizes()["parameters"] / 1e6
+    figures.append(Figure("embedder.model.parameters", parameters, unit="million"))
+    plain_too = ["--plain", *map(str, options.plain)] if options.plain else []
+    command = " ".join(["python benchmarks/retrieval.py", str(options.embedder), *plain_too])
+    write_results(options.output, command, SEED, figures)
     for figure in figures:
         print(f"{figure.name} {figure.value:.4g} {figure.unit}")
     print(f"threads {torch.get_num_threads()}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import numpy as np
 
+from overtone import mining
 from overtone.data.questions import Questions
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.evaluation import retrieval_report
@@ -21,7 +22,7 @@ from overtone.inference import own
 from overtone.inference.embed import Embedder
 from overtone.inference.lexical import Lexical
 from overtone.inference.search import fuse
-from overtone.inference.vectors import exact
+from overtone.inference.vectors import Vectors, exact
 from overtone.progress import step
 from overtone.run import Run, write_atomic, write_json
 from overtone.scores import Ints
@@ -85,7 +86,9 @@ def systems(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> dict[str, 
     """What is asked: the embedder, BM25, both fused, and the teacher where there is one."""
     texts = [each.content for each in prepared.collection.passages]
     lexical = Lexical.build(texts)
-    dense = by_vectors(own.load(run.model), texts, run.folder.name)
+    embedder = own.load(run.model)
+    with step(f"{run.folder.name} reads {len(texts):,} passages"):
+        dense = by_vectors(embedder, embedder.encode(texts))
 
     def words(question: str) -> Ints:
         return lexical.search(question, DEPTH).rows
@@ -94,15 +97,15 @@ def systems(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> dict[str, 
         return fuse([words(question), dense(question)]).rows[:DEPTH]
 
     found = {run.folder.name: dense, "bm25": words, f"{run.folder.name} + bm25": fused}
-    if recipe.teacher is not None:
-        found[recipe.teacher.weights] = by_vectors(recipe.teacher.build(), texts, recipe.teacher.weights)
+    if recipe.teacher is not None:  # it has read the passages before the fit
+        teacher = recipe.teacher.build()
+        vectors = mining.vectors(teacher, prepared.passages, "passages", query=False)
+        found[recipe.teacher.weights] = by_vectors(teacher, vectors[: len(texts)])
     return found
 
 
-def by_vectors(embedder: Embedder, texts: Sequence[str], name: str) -> Ask:
-    """Ask by the cosine with every passage."""
-    with step(f"{name} reads {len(texts):,} passages"):
-        vectors = embedder.encode(texts)
+def by_vectors(embedder: Embedder, vectors: Vectors) -> Ask:
+    """Ask by the cosine with every passage, whose vectors are (P, D)."""
     return lambda question: exact(vectors, embedder.encode([question], query=True)[0], DEPTH).rows
 
 
