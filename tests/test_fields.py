@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import overtone
-from overtone import kinds, language_model, pipeline, recipe
+from overtone import embedder_model, kinds, language_model, pipeline, recipe
 from overtone.config import Config
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
@@ -23,7 +23,7 @@ from overtone.data.sources.wikitext2 import Wikitext2Source
 from overtone.data.vocabulary import WordPieceVocabulary
 from overtone.errors import DataError
 from overtone.run import Run
-from toys import language, sentences, write_documents
+from toys import embedder, language, sentences, write_collection, write_documents
 
 SOURCE = str(Path(overtone.__file__).parent)
 LABELS = ["joy", "sadness", "anger"]
@@ -183,6 +183,25 @@ def many_tasks(tiny, folder):
     )
 
 
+def embedders(tiny, folder, texts):
+    """An embedder with all that helps it, and one from a language model."""
+    pytest.importorskip("bm25s")
+    pytest.importorskip("pytrec_eval")
+    path = write_collection(folder / "collection")
+    taught = embedder(
+        path,
+        teacher={"weights": str(tiny), "max_length": 32},
+        objective={"distillation": 0.5, "dimensions": [8]},
+        negatives={"bm25": 1, "teacher": 1},
+        data={"texts": [{"kind": "table", "path": str(texts)}], "passages": 10},
+        train={"epochs": 1},
+    )
+    embedder_model.run(kinds.parse(taught, "test"), Run(folder / "finder"))
+    values = embedder(path, start=str(folder / "bpe"), vocabulary=None, train={"epochs": 1})
+    values["body"] = {"kind": "lstm", "width": 16, "layers": 1}
+    embedder_model.run(kinds.parse(values, "test"), Run(folder / "started"))
+
+
 def varied(tiny, folder):
     """Weights from the variance of recent losses, on one task."""
     rows = [{"text": text, "label": label} for text, label in sentences(60)]
@@ -217,6 +236,7 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
         run = language_model.run(kinds.parse(values, "test"), Run(tmp_path / kind))
         assert overtone.load(run.folder).generate("happy", max_tokens=2)
     language_model.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
+    embedders(tiny, tmp_path, texts)
     for vocabulary_source in (WikipassagesSource(), Wikitext2Source()):
         vocabulary_source.build()
     with pytest.raises(DataError):

@@ -19,6 +19,7 @@ def test_the_kind_picks_the_class_and_the_steps():
     assert isinstance(loaded, LanguageRecipe)
     assert loaded.window == 96
     assert dispatch.of(loaded) is dispatch.LANGUAGE
+    assert dispatch.of(kinds.read("embedder")) is dispatch.EMBEDDER
     assert dispatch.of(kinds.read("emotion-mini")) is dispatch.READER
 
 

@@ -20,7 +20,7 @@ import pytest
 import typer
 import yaml
 
-from overtone import kinds, language_model
+from overtone import embedder_model, kinds, language_model
 from overtone import recipe as recipes
 from overtone.cli import app
 from overtone.data.fetch import SHIPPED, catalogue
@@ -33,7 +33,7 @@ from overtone.models import weights
 from overtone.run import Run
 from overtone.scores import Predictions
 from overtone.system import shipped
-from toys import language, write_documents
+from toys import embedder, language, write_collection, write_documents
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -101,6 +101,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith("language"):
             texts = write_documents(folder / "documents.jsonl")
             language_model.run(kinds.parse(language(texts, name=name), "test"), Run(run))
+            continue
+        if name.startswith("embedder"):
+            if find_spec("bm25s") is not None:
+                path = write_collection(folder / "collection")
+                embedder_model.run(kinds.parse(embedder(path, name=name), "test"), Run(run))
             continue
         (run / "evaluation" / "emotion").mkdir(parents=True)
         for part in ("recipe.yaml", "manifest.json", "model"):
@@ -342,6 +347,7 @@ def test_every_recipe_is_described():
         name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
         for name in ("affect", "emotion", "language")
     }
+    pages["embedder"] = pages["language"]
     for name in recipes.shipped():
         page = pages[next((system for system in pages if name.startswith(system)), "emotion")]
         assert f"`{name}`" in page, name

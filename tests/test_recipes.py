@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from overtone import kinds, language_model, pipeline, proof, recipe, system
+from overtone import embedder_model, kinds, language_model, pipeline, proof, recipe, system
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -19,7 +19,8 @@ from overtone.data.sources import (
     politeness,
 )
 from overtone.models import weights
-from overtone.run import Run
+from overtone.run import Run, read_json
+from toys import language, write_documents
 
 ROWS = {"train": 12, "validation": 12, "test": 4}
 """Rows a label that are kept of each split."""
@@ -137,6 +138,73 @@ def test_every_language_model_trains_and_reports(name, tmp_path, data_root):
     loaded = system.load(run.folder)
     assert loaded.generate("The", max_tokens=8) == loaded.generate("The", max_tokens=8)
     assert loaded.score(["The river."])[0].bits_per_byte > 0
+
+
+def cut(prepared, questions=24, passages=300):
+    """Questions and passages of a real collection, but few; each question keeps what answers it."""
+    splits = Splits(*(prepared.splits[name][:questions] for name in ("train", "validation", "test")))
+    rows = [row for name in ("train", "validation", "test") for row in splits[name]]
+    wanted = {str(each) for row in rows for each in row.targets.get("passages", ())}
+    whole = prepared.collection
+    kept = [n for n, each in enumerate(whole.passages) if n < passages or each.id in wanted]
+    place = {number: n for n, number in enumerate(kept)}
+    ids = {whole.passages[n].id for n in kept}
+    asked = {row.id.split("/")[1] for row in splits.test}
+    judged = {
+        name: {
+            query: {p: score for p, score in answers.items() if p in ids}
+            for query, answers in found.items()
+            if name != "test" or query in asked
+        }
+        for name, found in whole.judgements.items()
+    }
+    pairs = [(q, place[p]) for q, p in prepared.pairs if p in place]
+    left = sorted({q for q, _ in pairs})[:200]
+    return dataclasses.replace(
+        prepared,
+        collection=dataclasses.replace(
+            whole, passages=tuple(whole.passages[n] for n in kept), judgements=judged
+        ),
+        splits=splits,
+        passages=tuple(prepared.passages[n] for n in kept),
+        asked=tuple(prepared.asked[q] for q in left),
+        pairs=tuple((left.index(q), p) for q, p in pairs if q in set(left)),
+    )
+
+
+@pytest.fixture(scope="module")
+def natural_questions(data_root):
+    """Real questions, few of them; leaks are looked for once."""
+    pytest.importorskip("bm25s")
+    pytest.importorskip("pytrec_eval")
+    few = ["data.texts=[]", "data.passages=100", "data.sentences=1"]
+    return cut(embedder_model.divide(kinds.read("embedder", few)))
+
+
+@pytest.mark.parametrize("name", OF_KIND["embedder"])
+def test_every_embedder_trains_and_reports(name, tmp_path, minilm, natural_questions, monkeypatch):
+    """On few real questions, with a body as shipped but for its width, and a language model to start from."""
+    small = ["train.epochs=1", "train.batch_size=64", "body.width=32", "evaluate.resamples=100"]
+    small += ["train.precision=fp32", "evaluate.short=10", "teacher.max_length=32"]
+    start = kinds.read(name).start
+    if start is None:
+        small += ["vocabulary.size=600"]
+    else:
+        began = tmp_path / start.name
+        values = language(write_documents(tmp_path / "texts.jsonl"), train={"epochs": 1})
+        values["body"] = {**kinds.read(start.name).body.model_dump(), "width": 32}
+        language_model.run(kinds.parse(values, "test"), Run(began))
+        small += [f"start={began}", "max_length=64"]
+    monkeypatch.setattr(embedder_model, "divide", lambda recipe: natural_questions)
+    run = Run(tmp_path / name)
+    embedder_model.run(kinds.read(name, small), run)
+    check_folder(run)
+    standings = read_json(run.evaluation / "test" / "standings.json")
+    assert [each["name"] for each in standings] == [name, "bm25", f"{name} + bm25", "minilm-l6"]
+    loaded = system.load(run.folder)
+    assert loaded.encode(["who wrote it"]).shape == (1, 32)
+    facts = json.loads(run.manifest.read_text())
+    assert facts["licence"]["weights"].startswith("trained from scratch")
 
 
 @pytest.fixture

@@ -286,3 +286,59 @@ def identical(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]
     return one.keys() == other.keys() and all(
         torch.equal(tensor, other[name]) for name, tensor in one.items()
     )
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], *, more: bool = False) -> Path:
+    """Rows as JSON lines; ``more``: after those that are there."""
+    with path.open("a" if more else "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def write_collection(folder: Path, passages: int = 60) -> Path:
+    """A BEIR folder of N passages with words of their own; of the first 40, each answers a question.
+
+    The questions of the first 20 are train's, of the next 10 dev's, of the next 10 test's.
+    """
+    chance = random.Random(0)
+    made, asked = [], []
+    for n in range(passages):
+        own = ["".join(chance.choices(string.ascii_lowercase, k=6)) for _ in range(8)]
+        said = [" ".join([*chance.sample(own, 5), *chance.choices(FILLER, k=3)]).capitalize() for _ in "123"]
+        made.append({"_id": f"p{n:02d}", "title": own[0], "text": ". ".join(said) + ". Too short."})
+        asked.append({"_id": f"q{n:02d}", "text": f"where is the {' '.join(chance.sample(own, 5))}"})
+    (folder / "qrels").mkdir(parents=True)
+    write_rows(folder / "corpus.jsonl", made)
+    write_rows(folder / "queries.jsonl", asked[:40])
+    for name, rows in (("train", range(20)), ("dev", range(20, 30)), ("test", range(30, 40))):
+        lines = ["query-id\tcorpus-id\tscore", *(f"q{n:02d}\tp{n:02d}\t1" for n in rows)]
+        (folder / "qrels" / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def embedder(path: Path, **changes: Any) -> dict[str, Any]:
+    """The recipe of an embedder of a second on a collection; ``changes`` are merged one level."""
+    values: dict[str, Any] = {
+        "kind": "embedder",
+        "name": "finder",
+        "description": "A toy.",
+        "data": {"collection": {"kind": "folder", "path": str(path)}, "sentences": 2, "repeats": 2},
+        "vocabulary": {"kind": "bpe", "size": 400},
+        "body": {"kind": "bag", "width": 16},
+        "max_length": 64,
+        "train": {
+            "epochs": 2,
+            "batch_size": 16,
+            "precision": "fp32",
+            "optim": {"lr": 0.01},
+            "schedule": {"kind": "cosine", "warmup_steps": 2},
+            "early_stopping": {"metric": "mrr_10"},
+            "log_every": 1,
+            "checkpoint_every": 4,
+        },
+        "evaluate": {"resamples": 100, "short": 5},
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return values

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 
 from overtone import claim as claims
-from overtone import embedder_proof, mining
+from overtone import embedder_proof, language_system, lineage, mining
 from overtone.data import questions as asked
 from overtone.data import vocabulary as vocabularies
 from overtone.data.batches import Encoded
 from overtone.data.pairs import Pairs
 from overtone.data.questions import Questions
 from overtone.data.records import Record
+from overtone.data.split import most_restrictive
 from overtone.data.vocabulary import Vocabulary
 from overtone.embedder_recipe import METRICS, EmbedderRecipe
+from overtone.errors import RunError
 from overtone.inference import own
 from overtone.inference.own import Cutter
 from overtone.inference.vectors import Vectors
@@ -53,8 +55,14 @@ def begin(recipe: EmbedderRecipe, run: Run, *, overwrite: bool) -> None:
     """Claim the run's folder and write the resolved recipe.
 
     Raises:
-        RunError: another recipe's run, or a finished one, stands there.
+        RunError: another recipe's run, or a finished one, stands there; or there is no language model to
+            start from.
     """
+    if recipe.start is not None and not (recipe.start / "model" / language_system.FACTS).exists():
+        raise RunError(
+            f"start: {recipe.start} is not the run of a language model",
+            hint="train one with: overtone run language",
+        )
     claims.folder(recipe, run, overwrite=overwrite)
 
 
@@ -84,14 +92,19 @@ def prepare(recipe: EmbedderRecipe, run: Run) -> Questions:
     prepared = divide(recipe)
     claims.refuse_other_data(prepared.fingerprints, run)
     if writes():
+        began, cards = "", [*prepared.cards]
+        if recipe.start is not None:  # what binds the language model binds what is made of it
+            began = f" as {recipe.start}"
+            cards += lineage.cards(Run(recipe.start).facts())
         teacher = "" if recipe.teacher is None else f", taught by {recipe.teacher.weights}"
+        data, commercial = most_restrictive(cards)
         run.note(
             data={asked.LABEL: prepared.report.as_dict()},
             fingerprints=prepared.fingerprints,
             licence={
-                "data": prepared.report.licence,
-                "weights": f"trained from scratch{teacher}",
-                "commercial": prepared.report.commercial,
+                "data": data,
+                "weights": f"trained from scratch{began}{teacher}",
+                "commercial": commercial,
             },
             prepare_seconds=round(time.perf_counter() - begun, 1),
         )
@@ -174,7 +187,8 @@ def train(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> Fit:
 
 def _vocabulary(recipe: EmbedderRecipe, prepared: Questions) -> Vocabulary:
     """The vocabulary of the language model to start from, or one made of what is learnt from."""
-    if recipe.start is not None:
+    if recipe.vocabulary is None:
+        assert recipe.start is not None  # the recipe was checked
         return vocabularies.load(Run(recipe.start).model)
     texts = (*prepared.passages, *prepared.asked)
     with step("making the vocabulary"):

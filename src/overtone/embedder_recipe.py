@@ -53,7 +53,9 @@ class EmbedderRecipe(BaseRecipe):
     leakage: LeakageConfig = Field(
         LeakageConfig(), description="what of training nearly stands in dev or test"
     )
-    vocabulary: VocabularyConfig = BpeVocabulary()
+    vocabulary: VocabularyConfig | None = Field(
+        BpeVocabulary(), description="made of what is learnt from; null where `start` brings its own"
+    )
     body: EmbedderBodyConfig = BagConfig()
     pooling: Pooling = Field("mean", description="how the states of a text become one vector")
     start: Path | None = Field(
@@ -91,6 +93,9 @@ class EmbedderRecipe(BaseRecipe):
 
     @model_validator(mode="after")
     def _body_applies(self) -> EmbedderRecipe:
+        positions = getattr(self.body, "max_length", None)
+        if positions is not None and self.max_length > positions:
+            raise ValueError(f"max_length: {self.max_length} tokens, and body.max_length is {positions}")
         if isinstance(self.body, BagConfig):
             if self.start is not None:
                 raise ValueError("start: a bag has no language model to start from; set body.kind")
@@ -99,6 +104,14 @@ class EmbedderRecipe(BaseRecipe):
         width = self.body.width
         if any(each >= width for each in self.objective.dimensions):
             raise ValueError(f"objective.dimensions: each is below body.width, {width}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_vocabulary(self) -> EmbedderRecipe:
+        if self.start is not None and self.vocabulary is not None:
+            raise ValueError(f"vocabulary: that of {self.start} is taken; write vocabulary: null")
+        if self.start is None and self.vocabulary is None:
+            raise ValueError("vocabulary: null is for a recipe with start, which brings its own")
         return self
 
     @model_validator(mode="after")

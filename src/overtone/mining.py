@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,8 +61,8 @@ def negatives(
 ) -> Ints:
     """Passages that do not answer, for each pair, (N, H); H is ``bm25 + teacher``.
 
-    A passage that the teacher finds too near is passed over; where the ranking has none left, one is drawn
-    from all passages.
+    None of them is right for its question. One that the teacher finds too near is passed over; where the
+    ranking has none left, one is drawn from all passages that are not right.
 
     Args:
         config: how many, and from where.
@@ -73,6 +74,9 @@ def negatives(
         MissingExtraError: BM25 is not installed.
     """
     wanted = config.bm25 + config.teacher
+    right: defaultdict[int, list[int]] = defaultdict(list)
+    for question, passage in questions.pairs:
+        right[question].append(passage)
     pairs = np.array(questions.pairs, dtype=np.int64)
     found = np.zeros((len(pairs), wanted), dtype=np.int64)
     if not wanted:
@@ -83,11 +87,16 @@ def negatives(
     with step(f"mining negatives of {len(questions.asked):,} questions") as tell:
         for place, (question, passage) in enumerate(pairs.tolist()):
             if question not in drawn:
-                drawn[question] = _rankings(config, questions, question, lexical, taught)
-            taken = [
-                _draw(ranking, passage, question, most, config, taught, len(questions.passages), generator)
-                for ranking, most in zip(drawn[question], (config.bm25, config.teacher), strict=True)
-            ]
+                ranked = _rankings(config, questions, question, lexical, taught)
+                drawn[question] = tuple(each[~np.isin(each, right[question])] for each in ranked)
+            taken: list[Ints] = []
+            for ranking, most in zip(drawn[question], (config.bm25, config.teacher), strict=True):
+                left = ranking if taught is None else _far(ranking, passage, question, config.margin, taught)
+                if len(left) < most:
+                    spare = np.setdiff1d(np.arange(len(questions.passages)), right[question])
+                    taken += [left, generator.choice(spare, most - len(left))]
+                else:
+                    taken.append(generator.choice(left, most, replace=False))
             found[place] = np.concatenate(taken)
             if place % 1000 == 0:
                 tell(place, len(pairs))
@@ -110,21 +119,8 @@ def _rankings(
     return by_words, by_meaning
 
 
-def _draw(
-    ranking: Ints,
-    passage: int,
-    question: int,
-    most: int,
-    config: NegativesConfig,
-    taught: tuple[Vectors, Vectors] | None,
-    size: int,
-    generator: np.random.Generator,
-) -> Ints:
-    """So many passages of a ranking that do not answer."""
-    left = ranking[ranking != passage]
-    if taught is not None:
-        near = taught[0][left] @ taught[1][question]
-        left = left[near < config.margin * float(taught[0][passage] @ taught[1][question])]
-    if len(left) >= most:
-        return generator.choice(left, most, replace=False)
-    return np.concatenate([left, generator.integers(0, size, most - len(left))])
+def _far(ranking: Ints, passage: int, question: int, margin: float, taught: tuple[Vectors, Vectors]) -> Ints:
+    """Those of a ranking that the teacher finds far enough from the question, beside the right passage."""
+    near = taught[0][ranking] @ taught[1][question]
+    far: Ints = ranking[near < margin * float(taught[0][passage] @ taught[1][question])]
+    return far

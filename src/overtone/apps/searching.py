@@ -44,7 +44,7 @@ def search_index(
     ],
     output: Annotated[Path, typer.Option(help="Where the index goes, or is to be brought up to date.")],
     weights: Annotated[
-        str, typer.Option(help="The encoder of the vectors, from `overtone weights list`, or none.")
+        str, typer.Option(help="What makes the vectors: one of `overtone weights list`, a run, or none.")
     ] = "minilm-l6",
     words: Annotated[int, typer.Option(min=10, max=2000, help="The most words of a passage.")] = 150,
     json_: Json = False,

@@ -131,15 +131,23 @@ def prepare(config: QuestionsConfig, leakage: LeakageConfig, seed: int) -> Quest
     kept = _cut(config.passages, answers, len(texts), seed)
     generator = random.Random(f"{seed}/sentences")
     sentences = [
-        Record(f"{card.name}/s{passage}.{number}", sentence, {"passages": (str(passage),)}, "sentences")
+        # No id of a question is without a slash.
+        Record(f"s{passage}.{number}", sentence, {"passages": (str(passage),)}, "sentences")
         for passage in kept
         for number, sentence in enumerate(_sentences(texts[passage], config.sentences, generator))
     ]
     checked, leaks = check(Splits((*splits.train, *sentences), splits.validation, splits.test), leakage)
+    for name, rows in (("dev", checked.validation), ("test", checked.test)):
+        if not rows:
+            raise DataError(
+                f"{card.name} has no {name} question with a relevant passage that is left",
+                hint="judge some in qrels/dev.tsv and qrels/test.tsv, none like those of another split",
+            )
+    real_ids = {row.id for row in splits.train}
     asked: list[str] = []
     pairs: list[tuple[int, int]] = []
     for row in checked.train:
-        real = row.source == card.name
+        real = row.id in real_ids
         passages = [place_of[str(each)] if real else int(each) for each in row.targets["passages"] or ()]
         pairs += [(len(asked), passage) for passage in passages] * (config.repeats if real else 1)
         asked.append(row.text)
@@ -175,9 +183,15 @@ def _opened(choice: Nq7247Collection | FolderCollection) -> tuple[Card, Path]:
     """The card of a collection, and its folder."""
     if isinstance(choice, FolderCollection):
         names = ("corpus.jsonl", "queries.jsonl", *(f"qrels/{name}.tsv" for name in corpus.SPLITS))
-        files = {name: digest(need(choice.path, name)) for name in names}
+        try:
+            files = {name: digest(need(choice.path, name)) for name in names}
+        except DataError as error:
+            raise DataError(
+                error.what,
+                hint=f"one to train on has {', '.join(names)}; data.collection.path names its folder",
+            ) from error
         return Card(
-            choice.path.name, "a collection of one's own", choice.licence, None, "", "", files
+            choice.path.resolve().name, "a collection of one's own", choice.licence, None, "", "", files
         ), choice.path
     folder = locate(nq7247.CARD)
     verify(nq7247.CARD, folder)

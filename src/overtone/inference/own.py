@@ -14,7 +14,7 @@ from overtone.data import vocabulary as vocabularies
 from overtone.data.batches import Encoded, by_length
 from overtone.data.text import fold
 from overtone.data.vocabulary import Vocabulary
-from overtone.errors import RunError
+from overtone.errors import RunError, UsageError
 from overtone.inference.vectors import Vectors
 from overtone.models import embedder as embedders
 from overtone.models.embedder import EmbedderBodyConfig, EmbedderModel, Pooling
@@ -140,6 +140,7 @@ def load(folder: Path, dimensions: int | None = None) -> TrainedEmbedder:
     Raises:
         RunError: a file is missing, damaged, or not of this embedder.
         DataError: the vocabulary is missing or damaged.
+        UsageError: a vector has not so many numbers.
     """
     facts = read_json(folder / FILE)
     vocabulary = vocabularies.load(folder)
@@ -149,5 +150,11 @@ def load(folder: Path, dimensions: int | None = None) -> TrainedEmbedder:
         cutter = Cutter(vocabulary, int(facts["max_length"]), folded=bool(facts["folded"]))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise RunError(f"{folder / FILE} is damaged: {error}", hint="train the run again") from error
+    if dimensions is not None and not 1 <= dimensions <= model.body.hidden_size:
+        raise UsageError(
+            f"{dimensions} numbers of a vector of {model.body.hidden_size}",
+            hint=f"take 1 to {model.body.hidden_size}; short ones are good where the recipe's "
+            "objective.dimensions has them",
+        )
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
     return TrainedEmbedder(model, cutter, f"embedder {digest}", dimensions)

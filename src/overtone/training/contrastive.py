@@ -88,7 +88,7 @@ class ContrastiveLoss:
         for width in widths:
             vectors = functional.normalize(outputs[:, :width], dim=-1)
             scores = vectors[:size] @ vectors[size:].T  # (B, C)
-            loss = loss + self._of(scores, right.to(scores.device), twin, taught) / len(widths)
+            loss = loss + self._of(scores, right, twin, taught) / len(widths)
         return loss
 
     def _of(self, scores: Tensor, right: Tensor, twin: Tensor, taught: Tensor | None) -> Tensor:
@@ -98,10 +98,13 @@ class ContrastiveLoss:
         if config.contrastive:
             out = twin
             if taught is not None and config.margin is not None:
-                limit = taught.gather(1, right.cpu()[:, None]) + config.margin
-                out = twin | (taught > limit)
+                above = taught > taught.gather(1, right[:, None]) + config.margin
+                above[torch.arange(len(right)), right] = False  # a margin below 0 would take the right one
+                out = twin | above
             logits = (scores / config.temperature).masked_fill(out.to(device), FAR)
-            loss = loss + config.contrastive * functional.cross_entropy(logits, right, reduction="sum")
+            loss = loss + config.contrastive * functional.cross_entropy(
+                logits, right.to(device), reduction="sum"
+            )
         if config.distillation and taught is not None:
             wanted = (taught / config.teacher_temperature).masked_fill(twin, FAR).softmax(dim=1).to(device)
             said = (scores / config.temperature).masked_fill(twin.to(device), FAR).log_softmax(dim=1)
