@@ -33,6 +33,9 @@ SCORES = "retrieved.jsonl"
 DEPTH = 100
 """Places of a ranking that are read."""
 
+WORDS = "bm25"
+"""The system that ranks by words."""
+
 Ask = Callable[[str], Ints]
 """A question → passages by their number, best first."""
 
@@ -45,9 +48,10 @@ def prove(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> None:
         MissingExtraError: the extra ``search`` is not installed.
     """
     found, spent = asked(systems(recipe, prepared, run), prepared)
+    rivals = {fused(run): WORDS}
     short = {name: first(each, recipe.evaluate.short) for name, each in found.items()}
     parts = {
-        part: retrieval.standings(each, seed=recipe.seed, resamples=recipe.evaluate.resamples)
+        part: retrieval.standings(each, rivals, seed=recipe.seed, resamples=recipe.evaluate.resamples)
         for part, each in (("test", found), ("short", short))
     }
     for name, standings in parts.items():
@@ -63,6 +67,7 @@ def prove(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> None:
         RetrievalReport(
             origin=Origin(recipe.description, facts["command"], recipe.seed, facts),
             parts=parts,
+            rivals=rivals,
             sizes={"test": len(ids), "short": len(next(iter(short.values())).ids)},
             passages=len(prepared.collection.passages),
             milliseconds={name: 1e3 * statistics.median(each) for name, each in spent.items()},
@@ -93,15 +98,20 @@ def systems(recipe: EmbedderRecipe, prepared: Questions, run: Run) -> dict[str, 
     def words(question: str) -> Ints:
         return lexical.search(question, DEPTH).rows
 
-    def fused(question: str) -> Ints:
+    def both(question: str) -> Ints:
         return fuse([words(question), dense(question)]).rows[:DEPTH]
 
-    found = {run.folder.name: dense, "bm25": words, f"{run.folder.name} + bm25": fused}
+    found = {run.folder.name: dense, WORDS: words, fused(run): both}
     if recipe.teacher is not None:  # it has read the passages before the fit
         teacher = recipe.teacher.build()
         vectors = mining.vectors(teacher, prepared.passages, "passages", query=False)
         found[recipe.teacher.weights] = by_vectors(teacher, vectors[: len(texts)])
     return found
+
+
+def fused(run: Run) -> str:
+    """The name of the system that fuses a run's ranking with that of the words."""
+    return f"{run.folder.name} + {WORDS}"
 
 
 def by_vectors(embedder: Embedder, vectors: Vectors) -> Ask:

@@ -25,7 +25,7 @@ FOUND = {
 
 
 def test_each_standing_is_a_mean_and_what_the_first_gains():
-    ours, *others = retrieval.standings(FOUND, seed=7, resamples=200)
+    ours, *others = retrieval.standings(FOUND, {}, seed=7, resamples=200)
     assert ours.gain is None
     assert ours.figures["mrr_10"].value == pytest.approx(0.75)
     for each, gain in zip(others, (0.375, -0.25, 0.0), strict=True):
@@ -33,15 +33,27 @@ def test_each_standing_is_a_mean_and_what_the_first_gains():
         assert each.gain.low <= gain <= each.gain.high
 
 
+def verdicts(found, rivals):
+    parts = {"test": retrieval.standings(found, rivals, seed=7, resamples=200)}
+    report = SimpleNamespace(parts=parts, sizes={"test": 40}, rivals=rivals)
+    return retrieval_report.verdicts(report)
+
+
+def test_what_is_more_than_another_is_set_against_that_one():
+    worse, better, _ = verdicts(FOUND, {"better": "worse"})
+    assert worse.startswith("ours is better than worse")
+    assert better.startswith("better is better than worse: 1.000 against 0.375 mrr_10")
+    gain = retrieval.standings(FOUND, {"better": "worse"}, seed=7, resamples=200)[2].gain
+    assert gain.value == pytest.approx(0.625)
+
+
 def test_a_verdict_is_as_sure_as_the_interval():
-    parts = {"test": retrieval.standings(FOUND, seed=7, resamples=200)}
-    worse, better, same = retrieval_report.verdicts(SimpleNamespace(parts=parts, sizes={"test": 40}))
+    worse, better, same = verdicts(FOUND, {})
     assert worse.startswith("ours is better than worse: 0.750 against 0.375 mrr_10 on 40 test questions")
     assert "ours is worse than better" in better
     assert "ours is not shown to differ from same" in same
 
 
 def test_a_report_without_a_baseline_is_refused():
-    alone = retrieval.standings({"ours": FOUND["ours"]}, seed=7, resamples=100)
     with pytest.raises(RunError, match="without a baseline"):
-        retrieval_report.verdicts(SimpleNamespace(parts={"test": alone}, sizes={"test": 40}))
+        verdicts({"ours": FOUND["ours"]}, {})

@@ -106,11 +106,11 @@ def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, st
     return figure
 
 
-def gains(found: Sequence[Gain]) -> Figure:
-    """What each task gained over its best baseline, with intervals, the first task on top."""
+def gains(found: Sequence[Gain], title: str = "Gain over the best baseline") -> Figure:
+    """What was gained, task by task over the best baseline, with intervals, the first on top."""
     figure = sheet(7.2, 1.1 + 0.42 * len(found))
     axes = figure.subplots()
-    style(axes, "Gain over the best baseline, 95% interval", "")
+    style(axes, f"{title}, 95% interval", "")
     axes.axvline(0, color=FAINT, linewidth=1)
     for place, each in enumerate(reversed(found)):
         gain = each.gain

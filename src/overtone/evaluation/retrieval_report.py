@@ -27,6 +27,7 @@ class RetrievalReport:
     Args:
         origin: where the run comes from.
         parts: name → every system's standing, the embedder first; the whole test first, then a part of it.
+        rivals: a system that is more than another → that one, which it is set against.
         sizes: name → how many questions.
         passages: how many are searched.
         milliseconds: system → the median time of a question, encoding included.
@@ -37,6 +38,7 @@ class RetrievalReport:
 
     origin: Origin
     parts: Mapping[str, Sequence[Standing]]
+    rivals: Mapping[str, str]
     sizes: Mapping[str, int]
     passages: int
     milliseconds: Mapping[str, float]
@@ -58,8 +60,11 @@ def write(report: RetrievalReport, folder: Path) -> Path:
     whole = next(iter(report.parts.values()))
     learning = plots_run.learning_curves(report.training.history, report.training.metric)
     plots.save(learning, folder / "plots" / "learning.png")
-    gains = [Gain(each.name, f"{JUDGED} over it", gain_over(each)) for each in whole[1:]]
-    plots.save(plots_run.gains(gains), folder / "plots" / "gains.png")
+    gains = [
+        Gain(f"{better.name} over {other.name}", JUDGED, gain_over(each))
+        for each, better, other in _set_against(report)
+    ]
+    plots.save(plots_run.gains(gains, "What each gains"), folder / "plots" / "gains.png")
     write_atomic(folder / "report.md", text)
     write_atomic(folder / "report.html", page(text, f"{whole[0].name} · Overtone", folder))
     return folder / "report.html"
@@ -85,11 +90,11 @@ def markdown(report: RetrievalReport) -> str:
             for name, each in parts
         ),
         "Brackets hold 95% intervals from a bootstrap over questions. A difference is the embedder's "
-        f"{JUDGED} less the other's, question by question. Higher is better. A fused ranking is of "
-        "reciprocal ranks. Times are the median of a question asked by itself on this machine, encoding "
-        "included, and depend on what else it did.",
-        f"![What the embedder gains over each system in {JUDGED}, with intervals; the numbers stand in the "
-        "table above](plots/gains.png)",
+        f"{JUDGED} less the other's, question by question; of a fused ranking, its own less that of the "
+        "words alone. Higher is better. Rankings are fused by reciprocal ranks. Times are the median of a "
+        "question asked by itself on this machine, encoding included, and depend on what else it did.",
+        f"![What each gains in {JUDGED}, with intervals; the numbers stand in the table above]"
+        "(plots/gains.png)",
         f"## Learning\n\n![Training loss and validation {metric} over steps](plots/learning.png)",
         f"## Data and leakage\n\n{leakage(report.data)} A row is a question, or a sentence asked like one.",
         f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
@@ -106,11 +111,9 @@ def verdicts(report: RetrievalReport) -> list[str]:
     Raises:
         RunError: there is no other.
     """
-    part, (model, *others) = next(iter(report.parts.items()))
-    if not others:
-        raise RunError("a report of an embedder without a baseline", hint="evaluate the run again")
+    part = next(iter(report.parts))
     made = []
-    for each in others:
+    for each, better, other in _set_against(report):
         gain = gain_over(each)
         said = (
             "is better than"
@@ -119,13 +122,29 @@ def verdicts(report: RetrievalReport) -> list[str]:
             if gain.high < 0
             else "is not shown to differ from"
         )
-        ours, theirs = (found.figures[JUDGED].value for found in (model, each))
+        ours, theirs = (found.figures[JUDGED].value for found in (better, other))
         made.append(
-            f"{model.name} {said} {each.name}: {ours:.3f} against {theirs:.3f} {JUDGED} on "
+            f"{better.name} {said} {other.name}: {ours:.3f} against {theirs:.3f} {JUDGED} on "
             f"{report.sizes[part]:,} test questions, a difference of {signed(gain.value)} (95% interval "
             f"{signed(gain.low)} to {signed(gain.high)}; {p_equals(gain.p)})."
         )
     return made
+
+
+def _set_against(report: RetrievalReport) -> list[tuple[Standing, Standing, Standing]]:
+    """Every other system on the whole test, whose gain is the second's over the third.
+
+    Raises:
+        RunError: there is no other.
+    """
+    model, *others = next(iter(report.parts.values()))
+    if not others:
+        raise RunError("a report of an embedder without a baseline", hint="evaluate the run again")
+    named = {each.name: each for each in others}
+    return [
+        (each, each, named[report.rivals[each.name]]) if each.name in report.rivals else (each, model, each)
+        for each in others
+    ]
 
 
 def _compared(report: RetrievalReport, part: str, standings: Sequence[Standing]) -> str:

@@ -128,26 +128,37 @@ def paired(a: Retrieved, b: Retrieved, measure: str, *, seed: int, resamples: in
     return _mean(b.of(measure) - a.of(measure), seed, resamples)
 
 
-def standings(found: Mapping[str, Retrieved], *, seed: int, resamples: int) -> tuple[Standing, ...]:
+def standings(
+    found: Mapping[str, Retrieved], rivals: Mapping[str, str], *, seed: int, resamples: int
+) -> tuple[Standing, ...]:
     """Every system's measures, and what the first gains over it in ``JUDGED``.
 
     Args:
         found: system → what it retrieved, of the same questions.
+        rivals: a system that is more than another → that one; its gain is what it gains over that.
         seed: of the resamples.
         resamples: how many.
 
     Raises:
         DataError: see ``paired``.
     """
-    first = next(iter(found.values()))
     return tuple(
         Standing(
             name,
             {measure: interval(each, measure, seed=seed, resamples=resamples) for measure in SHOWN},
-            paired(each, first, JUDGED, seed=seed, resamples=resamples) if place else None,
+            paired(*_pair(found, name, rivals), JUDGED, seed=seed, resamples=resamples) if place else None,
         )
         for place, (name, each) in enumerate(found.items())
     )
+
+
+def _pair(
+    found: Mapping[str, Retrieved], name: str, rivals: Mapping[str, str]
+) -> tuple[Retrieved, Retrieved]:
+    """What a system's gain is of: over the first, of the second."""
+    if name in rivals:
+        return found[rivals[name]], found[name]
+    return found[name], next(iter(found.values()))
 
 
 def _mean(values: Floats, seed: int, resamples: int) -> Difference:
