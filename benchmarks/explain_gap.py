@@ -1,8 +1,8 @@
 """What makes a small embedder retrieve: each choice switched by itself, at the same number of parameters.
 
 BM25 first, then the recipe ``embedder`` without mined negatives and trained for fewer epochs, then one change
-at a time, each beside it question by question. One seed, so an interval holds for these weights, and what another seed would change is
-not in it. The test questions are those of Natural Questions over 7,247 passages.
+at a time, each beside it question by question. One seed, so an interval holds for these weights; what another
+seed would change is not in it. The test questions are those of Natural Questions over 7,247 passages.
 """
 
 from __future__ import annotations
