@@ -35,14 +35,11 @@ AGAINST = {
 }
 
 
-TEACHERS = {
-    "affect-duo-1": ("affect-duo", ["seed=1"]),
-    "affect-duo-2": ("affect-duo", ["seed=2", "train.optim.lr=0.0001"]),
-    "affect-duo-3": ("affect-duo", ["seed=3"]),
-    "affect-duo-4": ("affect-duo", ["seed=4"]),
-    "affect-asked": ("affect-asked", []),
+DUO = {
+    "affect-duo-1": ["seed=1"],
+    "affect-duo-2": ["seed=2", "train.optim.lr=0.0001"],
 }
-"""The runs that only teach: their recipe, and how they differ from it."""
+"""The teachers that only teach, and how they differ from their recipe."""
 
 
 def finished(recipe: str, overrides: list[str], name: str, runs: Path) -> Run:
@@ -61,16 +58,12 @@ def alone(task: str, runs: Path) -> Run:
 
 
 def taught(runs: Path) -> Run:
-    """The student of affect and of the specialists."""
-    for name, (recipe, overrides) in TEACHERS.items():
+    """The student of affect and of the duos."""
+    for name, overrides in DUO.items():
         if not pipeline.finished(Run(runs / name)):  # a teacher needs no report
-            finished(recipe, overrides, name, runs)
-    named = {task: config.teacher for task, config in load_recipe("affect-taught").tasks.items()}
-    overrides = [
-        f"tasks.{task}.teacher.runs=[{', '.join(str(runs / each.name) for each in teacher.runs)}]"
-        for task, teacher in named.items()
-        if teacher is not None
-    ]
+            finished("affect-duo", overrides, name, runs)
+    teachers = ", ".join(str(runs / name) for name in ("affect", *DUO))
+    overrides = [f"tasks.{task}.teacher.runs=[{teachers}]" for task in ("vad", "intent")]
     return finished("affect-taught", overrides, "affect-taught", runs)
 
 
