@@ -174,7 +174,8 @@ def main() -> None:
     figures += [
         Figure(f"{name}.encode.rate", rate, n=ENCODED, unit="texts/s") for name, rate in found.items()
     ]
-    figures.append(Figure("embedder.encode.ratio", found["embedder"] / found["minilm"], n=ENCODED))
+    ratio = found["embedder"] / found["minilm"]
+    figures.append(Figure("embedder.encode.ratio", ratio, n=ENCODED, unit="ratio"))
     parameters = own.model.sizes()["parameters"] / 1e6
     figures.append(Figure("embedder.model.parameters", parameters, unit="million"))
     plain_too = ["--plain", *map(str, options.plain)] if options.plain else []
