@@ -397,7 +397,8 @@ def main() -> None:
         for name in ("lstm", "transformer")
         if getattr(options, name)
     ]
-    write_results(options.output, " ".join(["python benchmarks/language.py", *runs]), SEED, figures)
+    speed = [f"--steps {options.steps}", f"--repeats {options.repeats}"]
+    write_results(options.output, " ".join(["python benchmarks/language.py", *runs, *speed]), SEED, figures)
     for each in figures:
         print(f"{each.name} {each.value:.4f} {each.unit}")
 
