@@ -18,7 +18,6 @@ from overtone.data.sources import (
     hate_offensive,
     politeness,
 )
-from overtone.models import weights
 from overtone.run import Run, read_json
 from toys import language, write_documents
 
@@ -80,8 +79,9 @@ def trained(name, overrides, folder):
 
 def check(resolved, run):
     """What every run of a reader leaves, and that it can be loaded and asked."""
-    if any(task.kind != "regression" for task in resolved.tasks.values()):
-        assert "majority" in (run.folder / "report.md").read_text()
+    report = (run.folder / "report.md").read_text()
+    kinds_of = {task.kind for task in resolved.tasks.values()}
+    assert ("tfidf" if kinds_of == {"regression"} else "majority") in report  # numbers have no majority
     check_folder(run)
     loaded = system.load(run.folder)
     readout = loaded.read(["what a lovely day"])[0]
@@ -231,7 +231,8 @@ def test_every_recipe_trains_and_reports(name, tmp_path, minilm, data_root, stan
 
 def test_no_recipe_on_pooled_data_starts_from_another_run():
     for name in OF_KIND[kinds.READER]:
-        assert recipe.load(name).body.weights in weights.CATALOGUE
+        known = ("minilm-l6", "minilm-l12", "distilbert", "smollm2-135m-instruct")
+        assert recipe.load(name).body.weights in known
 
 
 def test_the_pooled_recipes_share_their_test_rows(data_root):
