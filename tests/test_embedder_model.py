@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import overtone
-from overtone import cli, embedder_model, embedder_proof, kinds, language_model, system
+from overtone import cli, dispatch, embedder_model, embedder_proof, kinds, system
 from overtone.data import vocabulary as vocabularies
 from overtone.data.vocabulary import BpeVocabulary
 from overtone.embedder_model import Validation
@@ -43,7 +43,7 @@ def collection(tmp_path_factory):
 def run(collection, tmp_path_factory):
     """A finished run that has learnt its toys well."""
     recipe = made(collection, train={"epochs": 6}, negatives={"bm25": 1}, objective={"dimensions": [8]})
-    return embedder_model.run(recipe, Run(tmp_path_factory.mktemp("run") / "finder"))
+    return dispatch.run(recipe, Run(tmp_path_factory.mktemp("run") / "finder"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def tongue(tmp_path_factory):
     """The run of a language model."""
     folder = tmp_path_factory.mktemp("tongue")
     values = language(write_documents(folder / "texts.jsonl"), train={"epochs": 1})
-    return language_model.run(kinds.parse(values, "test"), Run(folder / "tongue"))
+    return dispatch.run(kinds.parse(values, "test"), Run(folder / "tongue"))
 
 
 def test_what_a_run_leaves(run):
@@ -129,7 +129,7 @@ def test_it_learns(run):
 def test_stopped_and_run_again(collection, tmp_path, monkeypatch):
     """The same weights and figures as the run that nobody stopped."""
     recipe = made(collection, name="stopped")
-    whole = embedder_model.run(recipe, Run(tmp_path / "whole" / "stopped"))
+    whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
     step = loops.Loop._step
 
     def interrupted(self, *args):
@@ -140,16 +140,16 @@ def test_stopped_and_run_again(collection, tmp_path, monkeypatch):
     monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
     with pytest.raises(InterruptedFitError):
-        embedder_model.run(recipe, again)
+        dispatch.run(recipe, again)
     monkeypatch.undo()
     assert not embedder_model.finished(again)
-    embedder_model.run(recipe, again)
+    dispatch.run(recipe, again)
     for part in ("model/model.safetensors", "evaluation/test/retrieved.jsonl"):
         assert (again.folder / part).read_bytes() == (whole.folder / part).read_bytes(), part
     with pytest.raises(RunError, match="is finished"):
-        embedder_model.run(recipe, again)
+        dispatch.run(recipe, again)
     with pytest.raises(RunError, match="another recipe"):
-        embedder_model.run(made(collection, name="stopped", max_length=32), again)
+        dispatch.run(made(collection, name="stopped", max_length=32), again)
 
 
 def test_taught_by_an_encoder(collection, tiny, tmp_path):
@@ -162,7 +162,7 @@ def test_taught_by_an_encoder(collection, tiny, tmp_path):
         negatives={"teacher": 1},
         train={"epochs": 1},
     )
-    run = embedder_model.run(recipe, Run(tmp_path / "finder"))
+    run = dispatch.run(recipe, Run(tmp_path / "finder"))
     names = [each["name"] for each in read_json(run.evaluation / "test" / "standings.json")]
     assert names == ["finder", "bm25", "finder + bm25", str(tiny)]
     assert run.facts()["licence"]["weights"] == f"trained from scratch, taught by {tiny}"
@@ -173,7 +173,7 @@ def test_it_starts_from_a_language_model(collection, tongue, tmp_path):
     body = {"kind": "lstm", "width": 16, "layers": 1, "dropout": 0.0}
     values = embedder(collection, **changes, train={"epochs": 1, "optim": {"lr": 1e-12}})
     values["body"] = body
-    run = embedder_model.run(kinds.parse(values, "test"), Run(tmp_path / "finder"))
+    run = dispatch.run(kinds.parse(values, "test"), Run(tmp_path / "finder"))
     assert vocabularies.load(run.model) == vocabularies.load(tongue.model)
     licence = run.facts()["licence"]
     assert licence["data"] == "not stated and the licence of your own data"
@@ -184,10 +184,10 @@ def test_it_starts_from_a_language_model(collection, tongue, tmp_path):
     # One of another width, and no language model at all.
     values["body"] = {**body, "width": 8}
     with pytest.raises(RunError, match="not of this body and vocabulary"):
-        embedder_model.run(kinds.parse(values, "test"), Run(tmp_path / "narrow"))
+        dispatch.run(kinds.parse(values, "test"), Run(tmp_path / "narrow"))
     values["start"] = str(tmp_path)
     with pytest.raises(RunError, match="is not the run of a language model") as caught:
-        embedder_model.run(kinds.parse(values, "test"), Run(tmp_path / "none"))
+        dispatch.run(kinds.parse(values, "test"), Run(tmp_path / "none"))
     assert caught.value.hint == "train one with: overtone run language"
     assert not (tmp_path / "none" / "recipe.yaml").exists()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import overtone
-from overtone import cli, kinds, language_model, system
+from overtone import cli, dispatch, kinds, language_model, system
 from overtone.data import stream, vocabulary
 from overtone.errors import DataError, RunError, TrainingError, UsageError
 from overtone.evaluation import texts
@@ -37,9 +37,7 @@ def run(documents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     other = write_documents(folder / "other.jsonl", 5, seed=1)
     others = [{"kind": "table", "path": str(other)}]
-    return language_model.run(
-        made(documents, evaluate={"others": others, "stride": 4}), Run(folder / "tongue")
-    )
+    return dispatch.run(made(documents, evaluate={"others": others, "stride": 4}), Run(folder / "tongue"))
 
 
 def splits(run):
@@ -107,7 +105,7 @@ def test_the_figures_are_those_of_the_model_that_is_kept(run):
 def test_stopped_and_run_again(documents, tmp_path, monkeypatch):
     """The same weights and figures as the run that nobody stopped."""
     recipe = made(documents, name="stopped")
-    whole = language_model.run(recipe, Run(tmp_path / "whole" / "stopped"))
+    whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
     step = loops.Loop._step
 
     def interrupted(self, *args):
@@ -118,16 +116,16 @@ def test_stopped_and_run_again(documents, tmp_path, monkeypatch):
     monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
     with pytest.raises(InterruptedFitError):
-        language_model.run(recipe, again)
+        dispatch.run(recipe, again)
     monkeypatch.undo()
     assert not language_model.finished(again)
-    language_model.run(recipe, again)
+    dispatch.run(recipe, again)
     for part in ("model/model.safetensors", "evaluation/test/likelihood.jsonl", "evaluation/samples.json"):
         assert (again.folder / part).read_bytes() == (whole.folder / part).read_bytes(), part
     with pytest.raises(RunError, match="is finished"):
-        language_model.run(recipe, again)
+        dispatch.run(recipe, again)
     with pytest.raises(RunError, match="another recipe"):
-        language_model.run(made(documents, name="stopped", window=8), again)
+        dispatch.run(made(documents, name="stopped", window=8), again)
 
 
 def test_other_documents_are_refused_once_something_is_trained(tmp_path):
@@ -138,22 +136,22 @@ def test_other_documents_are_refused_once_something_is_trained(tmp_path):
         language_model.train(recipe, language_model.prepare(recipe, run), run)
     write_documents(path, 40, seed=1)
     with pytest.raises(RunError, match="the data changed since this run began: texts"):
-        language_model.run(recipe, run)
+        dispatch.run(recipe, run)
 
 
 def test_too_little_text_is_said(tmp_path):
     path = write_documents(tmp_path / "texts.jsonl", 3)
     with pytest.raises(DataError, match="has no window of 128 and its next token"):
-        language_model.run(made(path, window=128), Run(tmp_path / "run"))
+        dispatch.run(made(path, window=128), Run(tmp_path / "run"))
     with pytest.raises(DataError, match="no room for 256 bytes"):
-        language_model.run(made(path, vocabulary={"kind": "bpe", "size": 256}), Run(tmp_path / "small"))
+        dispatch.run(made(path, vocabulary={"kind": "bpe", "size": 256}), Run(tmp_path / "small"))
 
 
 def test_a_fit_that_diverges_is_said(documents, tmp_path, monkeypatch):
     monkeypatch.setattr(language_model, "nats", lambda *args, **named: 1e9)  # its perplexity is no number
     recipe = made(documents, train={"early_stopping": {"metric": "perplexity"}})
     with pytest.raises(TrainingError, match="'perplexity' of the validation rows is inf"):
-        language_model.run(recipe, Run(tmp_path / "run"))
+        dispatch.run(recipe, Run(tmp_path / "run"))
 
 
 def test_loaded_it_continues_texts(run):
@@ -201,7 +199,7 @@ def test_loaded_it_scores_texts(run):
 
 def test_a_run_whose_parts_do_not_fit_is_said(documents, tmp_path):
     run = Run(tmp_path / "run")
-    language_model.run(made(documents), run)
+    dispatch.run(made(documents), run)
     facts = run.model / "language.json"
     facts.write_text(json.dumps({"vocabulary": 7}))
     with pytest.raises(RunError, match="the model was trained with 7"):

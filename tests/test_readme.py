@@ -20,7 +20,7 @@ import pytest
 import typer
 import yaml
 
-from overtone import embedder_model, kinds, language_model
+from overtone import dispatch, kinds
 from overtone import recipe as recipes
 from overtone.cli import app
 from overtone.data.fetch import SHIPPED, catalogue
@@ -100,12 +100,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = folder / "runs" / name
         if name.startswith("language"):
             texts = write_documents(folder / "documents.jsonl")
-            language_model.run(kinds.parse(language(texts, name=name), "test"), Run(run))
+            dispatch.run(kinds.parse(language(texts, name=name), "test"), Run(run))
             continue
         if name.startswith("embedder"):
             if find_spec("bm25s") is not None:
                 path = write_collection(folder / "collection")
-                embedder_model.run(kinds.parse(embedder(path, name=name), "test"), Run(run))
+                dispatch.run(kinds.parse(embedder(path, name=name), "test"), Run(run))
             continue
         (run / "evaluation" / "emotion").mkdir(parents=True)
         for part in ("recipe.yaml", "manifest.json", "model"):

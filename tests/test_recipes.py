@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from overtone import embedder_model, kinds, language_model, pipeline, proof, recipe, system
+from overtone import dispatch, embedder_model, kinds, pipeline, proof, recipe, system
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -129,7 +129,7 @@ def test_every_language_model_trains_and_reports(name, tmp_path, data_root):
     small += ["vocabulary.size=400", "evaluate.resamples=100", "evaluate.sampling.max_tokens=8"]
     resolved = kinds.read(name, small)
     run = Run(tmp_path / name)
-    language_model.run(resolved, run)
+    dispatch.run(resolved, run)
     check_folder(run)
     assert "ngram-5" in (run.folder / "report.md").read_text()
     facts = json.loads(run.manifest.read_text())
@@ -193,11 +193,11 @@ def test_every_embedder_trains_and_reports(name, tmp_path, minilm, natural_quest
         began = tmp_path / start.name
         values = language(write_documents(tmp_path / "texts.jsonl"), train={"epochs": 1})
         values["body"] = {**kinds.read(start.name).body.model_dump(), "width": 32}
-        language_model.run(kinds.parse(values, "test"), Run(began))
+        dispatch.run(kinds.parse(values, "test"), Run(began))
         small += [f"start={began}", "max_length=64"]
     monkeypatch.setattr(embedder_model, "divide", lambda recipe: natural_questions)
     run = Run(tmp_path / name)
-    embedder_model.run(kinds.read(name, small), run)
+    dispatch.run(kinds.read(name, small), run)
     check_folder(run)
     standings = read_json(run.evaluation / "test" / "standings.json")
     assert [each["name"] for each in standings] == [name, "bm25", f"{name} + bm25", "minilm-l6"]

@@ -121,9 +121,8 @@ def run(
     resolved = kinds.read(str(Path(recipe) / "recipe.yaml") if going_on else recipe, set_ or [])
     folder = Run(Path(recipe)) if going_on else _place(resolved, runs, name)
     _say_recipe(resolved)
-    verbs = dispatch.of(resolved)
-    verbs.run(resolved, folder, overwrite=overwrite)
-    screen.report(folder.folder, out, err, verbs.example)
+    dispatch.run(resolved, folder, overwrite=overwrite)
+    screen.report(folder.folder, out, err, dispatch.of(resolved).example)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from overtone import embedder_model, embedder_proof, language_model, language_pr
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
-from overtone.run import Run, read_json
+from overtone.run import Run, read_json, writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,6 @@ class Verbs:
     """The steps of one kind of run; each takes the recipe first.
 
     Args:
-        run: recipe, run, ``overwrite`` → all of it.
         begin: recipe, run, ``overwrite``: claim the folder.
         finished: run → whether its model is trained.
         prepare: recipe, run → the data, noted in the manifest.
@@ -30,7 +29,6 @@ class Verbs:
         example: a command to try next, with ``{}`` for the run's folder.
     """
 
-    run: Callable[..., Run]
     begin: Callable[..., None]
     finished: Callable[[Run], bool]
     prepare: Callable[..., Any]
@@ -42,8 +40,12 @@ class Verbs:
     example: str
 
 
+def _standings(recipe: AnyRecipe, run: Run) -> dict[str, Any]:
+    """What a run wrote of every system on each part of its test."""
+    return {path.parent.name: read_json(path) for path in sorted(run.evaluation.glob("*/standings.json"))}
+
+
 READER = Verbs(
-    run=pipeline.run,
     begin=pipeline.begin,
     finished=pipeline.finished,
     prepare=pipeline.prepare,
@@ -58,7 +60,6 @@ READER = Verbs(
 )
 
 LANGUAGE = Verbs(
-    run=language_model.run,
     begin=language_model.begin,
     finished=language_model.finished,
     prepare=language_model.prepare,
@@ -66,14 +67,11 @@ LANGUAGE = Verbs(
     prove=language_proof.prove,
     divide=language_model.divide,
     reports=lambda documents: {"documents": documents.report},
-    told=lambda recipe, run: {
-        path.parent.name: read_json(path) for path in sorted(run.evaluation.glob("*/standings.json"))
-    },
+    told=_standings,
     example='overtone generate {} "The first"',
 )
 
 EMBEDDER = Verbs(
-    run=embedder_model.run,
     begin=embedder_model.begin,
     finished=embedder_model.finished,
     prepare=embedder_model.prepare,
@@ -81,9 +79,7 @@ EMBEDDER = Verbs(
     prove=embedder_proof.prove,
     divide=embedder_model.divide,
     reports=lambda questions: {"questions": questions.report},
-    told=lambda recipe, run: {
-        path.parent.name: read_json(path) for path in sorted(run.evaluation.glob("*/standings.json"))
-    },
+    told=_standings,
     example="overtone search index notes --output notes.index --weights {}",
 )
 
@@ -93,3 +89,20 @@ def of(recipe: AnyRecipe) -> Verbs:
     if isinstance(recipe, EmbedderRecipe):
         return EMBEDDER
     return LANGUAGE if isinstance(recipe, LanguageRecipe) else READER
+
+
+def run(recipe: AnyRecipe, run: Run, *, overwrite: bool = False) -> Run:
+    """All steps of a recipe, whatever its kind; a run that was stopped goes on where it stood.
+
+    Raises:
+        OvertoneError: whatever is wrong, and what to do next.
+    """
+    verbs = of(recipe)
+    with run.lock():
+        verbs.begin(recipe, run, overwrite=overwrite)
+        prepared = verbs.prepare(recipe, run)
+        if not verbs.finished(run):
+            verbs.train(recipe, prepared, run)
+        if writes():
+            verbs.prove(recipe, prepared, run)
+    return run

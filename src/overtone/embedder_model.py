@@ -1,4 +1,4 @@
-"""An embedder's way from questions to report, on one screen."""
+"""An embedder's way from questions to trained weights, on one screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from overtone import claim as claims
-from overtone import embedder_proof, language_system, lineage, mining
+from overtone import language_system, lineage, mining
 from overtone.data import questions as asked
 from overtone.data import vocabulary as vocabularies
 from overtone.data.batches import Encoded
@@ -33,22 +33,6 @@ from overtone.run import Run, writes
 from overtone.training.contrastive import ContrastiveLoss
 from overtone.training.loop import Fit, Loop, TrainingData
 from overtone.training.tasks import Task
-
-
-def run(recipe: EmbedderRecipe, run: Run, *, overwrite: bool = False) -> Run:
-    """All of it: questions → vocabulary → teacher → fit → evaluate → report; goes on where it was stopped.
-
-    Raises:
-        OvertoneError: whatever is wrong, and what to do next.
-    """
-    with run.lock():
-        begin(recipe, run, overwrite=overwrite)
-        prepared = prepare(recipe, run)
-        if not finished(run):
-            train(recipe, prepared, run)
-        if writes():
-            embedder_proof.prove(recipe, prepared, run)
-    return run
 
 
 def begin(recipe: EmbedderRecipe, run: Run, *, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""A language model's way from texts to report, on one screen."""
+"""A language model's way from texts to trained weights, on one screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from overtone import claim as claims
-from overtone import language_proof
 from overtone.data import documents, stream
 from overtone.data import vocabulary as vocabularies
 from overtone.data.documents import Documents
@@ -29,22 +28,6 @@ from overtone.run import Run, write_json, writes
 from overtone.training.loop import Fit, Loop, TrainingData
 from overtone.training.next_token import NextTokenLoss
 from overtone.training.tasks import Task
-
-
-def run(recipe: LanguageRecipe, run: Run, *, overwrite: bool = False) -> Run:
-    """All of it: texts → vocabulary → fit → evaluate → report. A run that was stopped goes on where it stood.
-
-    Raises:
-        OvertoneError: whatever is wrong, and what to do next.
-    """
-    with run.lock():
-        begin(recipe, run, overwrite=overwrite)
-        prepared = prepare(recipe, run)
-        if not finished(run):
-            train(recipe, prepared, run)
-        if writes():
-            language_proof.prove(recipe, prepared, run)
-    return run
 
 
 def begin(recipe: LanguageRecipe, run: Run, *, overwrite: bool) -> None:

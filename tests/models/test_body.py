@@ -11,6 +11,8 @@ from toys import build_model
 class Whole(Body):
     """A body that says nothing of its layers."""
 
+    hidden_size = 2
+
     def __init__(self):
         super().__init__()
         self.inner = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))

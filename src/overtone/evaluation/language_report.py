@@ -150,7 +150,7 @@ def _gain(evidence: Evidence) -> Gain:
     """What the model gains on a text, turned so that more is better."""
     best, gain = _best(evidence)
     turned = Difference(-gain.value, -gain.high, -gain.low, gain.p)
-    return Gain(evidence.found.text, f"bits a byte below {best.name}", turned)
+    return Gain(evidence.found.text, f"bits a byte saved over {best.name}", turned)
 
 
 def _compared(report: LanguageReport, evidence: Evidence) -> str:

@@ -57,13 +57,14 @@ def learning_curves(history: Sequence[Row], metric: str) -> Figure:
     right.plot(*_validated(history, metric).T, color=COLOURS[1], linewidth=1.8, marker="o", markersize=4)
     best = _mark_best(right, history, metric)
     if best is not None:
+        lowest = best[1] <= _validated(history, metric)[:, 1].min()  # the line comes from above
         right.annotate(
             f"best {best[1]:.3f}",
             best,
-            xytext=(0, 9),
+            xytext=(0, -9 if lowest else 9),
             textcoords="offset points",
             ha="center",
-            va="bottom",
+            va="top" if lowest else "bottom",
             fontsize=9,
             color=INK,
         )

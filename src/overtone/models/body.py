@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +25,7 @@ class States:
     mask: Tensor
 
 
-class Body(nn.Module):
+class Body(nn.Module, ABC):
     """Ids and mask (B, T) → ``States``; one that can freeze layers says how many, and which they are."""
 
     frozen: int | None = None
@@ -34,9 +35,9 @@ class Body(nn.Module):
     """How often that was decided; while it stays the same, so do the weights of what is frozen."""
 
     @property
+    @abstractmethod
     def hidden_size(self) -> int:
         """D, the width of the states."""
-        raise NotImplementedError
 
     @property
     def depth(self) -> int:
