@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overtone.config import Config
+from overtone.models.dropout import Dropout
 
 
 class LstmConfig(Config):
@@ -62,13 +63,30 @@ class LstmModel(nn.Module):
             batch_first=True,
             dropout=config.dropout if config.layers > 1 else 0.0,  # torch warns where there is no between
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(width, vocabulary)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self._draw()
+        if config.tied:
+            self.embedding.weight = self.head.weight
+
+    def _draw(self) -> None:
+        """First weights that learn several times as fast as torch's, which are all small.
+
+        Embeddings N(0, 1); what comes in Glorot and Bengio 2010, what comes back orthogonal (Saxe et al. 2014),
+        gate by gate; a bias of 1 on the forget gate (Jozefowicz et al. 2015).
+        """
+        width = self.hidden_size
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(parameter)
+                if name.startswith("bias_ih"):
+                    parameter.detach()[width : 2 * width] = 1  # gates stand as input, forget, cell, output
+                continue
+            draw = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+            for gate in parameter.detach().chunk(4):
+                draw(gate)
         nn.init.uniform_(self.head.weight, -0.1, 0.1)
         nn.init.zeros_(self.head.bias)
-        if config.tied:
-            self.head.weight = self.embedding.weight
 
     @property
     def hidden_size(self) -> int:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from overtone.config import Config
 from overtone.errors import UsageError
+from overtone.models.dropout import Dropout
 
 
 class TransformerConfig(Config):
@@ -26,9 +27,7 @@ class TransformerConfig(Config):
         "rotary", description="rotary: queries and keys are turned; learned: a vector a position is added"
     )
     max_length: int = Field(256, ge=1, description="tokens that can be read, prompt and answer together")
-    dropout: float = Field(
-        0.1, ge=0.0, lt=1.0, description="of embeddings, attention weights, and what a block adds"
-    )
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="of the embeddings, and of what a block adds")
     tied: bool = Field(
         False, description="whether input and output share one embedding (Press and Wolf 2017)"
     )
@@ -63,7 +62,6 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.dropout = config.dropout
         self.inputs = nn.Linear(config.width, 3 * config.width)  # queries, keys, values
         self.output = nn.Linear(config.width, config.width)
 
@@ -85,18 +83,7 @@ class Attention(nn.Module):
             query, key = _turned(query, turn), _turned(key, turn)
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        seen = key.shape[2]
-        mask = None
-        if past is not None and n > 1:  # token i of the n sees what is past, and itself
-            mask = torch.ones(n, seen, dtype=torch.bool, device=hidden.device).tril(seen - n)
-        mixed = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=past is None and n > 1,
-        )
+        mixed = _attended(query, key, value)
         together = mixed.transpose(1, 2).reshape(batch, n, width)
         return self.output(together), (key, value)
 
@@ -111,7 +98,7 @@ class Block(nn.Module):
         self.perceptron_norm = nn.LayerNorm(config.width)
         self.up = nn.Linear(config.width, 4 * config.width)
         self.down = nn.Linear(4 * config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, turn: Pair | None, past: Pair | None) -> tuple[Tensor, Pair]:
         """(B, n, D) → (B, n, D), and the keys and values so far; see ``Attention``."""
@@ -145,7 +132,7 @@ class TransformerModel(nn.Module):
         cosines, sines = (None, None) if learned else _angles(config.max_length, config.width // config.heads)
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, vocabulary, bias=False)
@@ -221,6 +208,19 @@ class TransformerModel(nn.Module):
         return self.norm(hidden), Cache(keys, values)
 
 
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Values (B, H, S, d) mixed for the last n of S tokens, each by what is not later: (B, H, n, d).
+
+    Written out, since the fused attention of PyTorch 2.13 takes three times as long on a CPU at these lengths
+    (docs/LOG.md).
+    """
+    batch, heads, n, width = query.shape
+    seen = key.shape[2]
+    later = torch.full((n, seen), -torch.inf, dtype=query.dtype, device=query.device).triu(seen - n + 1)
+    scores = torch.baddbmm(later, query.flatten(0, 1), key.flatten(0, 1).mT, alpha=1 / math.sqrt(width))
+    return (scores.softmax(-1) @ value.flatten(0, 1)).view(batch, heads, n, width)
+
+
 def _angles(length: int, width: int) -> Pair:
     """Cosines and sines of ``position · 10000^(-2i / d)``, each (T, d): Su et al. 2021, equation 15."""
     rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
@@ -230,7 +230,7 @@ def _angles(length: int, width: int) -> Pair:
 
 def _turned(vectors: Tensor, turn: Pair) -> Tensor:
     """Turn each pair of entries (i, i + d/2) by the angle of its position: (B, H, n, d)."""
-    cosines, sines = turn
+    cosines, sines = (each.to(vectors.dtype) for each in turn)
     half = vectors.shape[-1] // 2
     across = torch.cat([-vectors[..., half:], vectors[..., :half]], dim=-1)
     return vectors * cosines + across * sines
