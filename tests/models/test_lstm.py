@@ -110,3 +110,18 @@ def test_dropout_is_off_in_evaluation_and_the_seed_decides_the_weights():
 
 def test_one_layer_needs_no_dropout_between():
     assert build(layers=1, dropout=0.5).lstm.dropout == 0
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_first_weights(tied):
+    model = build(vocabulary=500, tied=tied)
+    for layer in range(2):
+        back = getattr(model.lstm, f"weight_hh_l{layer}")
+        for gate in back.chunk(4):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(16))
+        bias = getattr(model.lstm, f"bias_ih_l{layer}") + getattr(model.lstm, f"bias_hh_l{layer}")
+        assert [set(gate.tolist()) for gate in bias.chunk(4)] == [{0.0}, {1.0}, {0.0}, {0.0}]
+    assert (model.embedding.weight is model.head.weight) == tied
+    # Small scores make a nearly even first guess; embeddings of their own are larger.
+    assert model.head.weight.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
+    assert model.embedding.weight.std().item() == pytest.approx(0.1 / 3**0.5 if tied else 1, rel=0.05)

@@ -16,7 +16,7 @@ from overtone.models.transformer import TransformerConfig
 from overtone.run import Run
 from overtone.training import optim
 from overtone.training.loop import Loop, TrainingData
-from overtone.training.next_token import NextTokenLoss
+from overtone.training.next_token import ROWS, NextTokenLoss
 from overtone.training.stopping import InterruptedFitError
 from overtone.training.tasks import Task
 from toys import identical, parameters, settings
@@ -55,6 +55,23 @@ def test_the_sum_and_the_count_by_hand():
     assert int(loss.count(targets)) == 2
     half = loss.total(scores.bfloat16(), targets)
     assert half.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float64, 1e-5), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)]
+)
+def test_the_sum_and_its_gradient_are_torchs(dtype, bound):
+    """Over more rows than are worked on at once, and a last piece that is smaller."""
+    torch.manual_seed(0)
+    scores = (4 * torch.randn(3, ROWS - 20, 50)).to(dtype).requires_grad_()
+    targets = torch.randint(0, 50, scores.shape[:2])
+    found = NextTokenLoss().total(scores, targets) / 7
+    (gradient,) = torch.autograd.grad(found, scores)
+    theirs = nn.functional.cross_entropy(scores.float().transpose(1, 2), targets, reduction="sum") / 7
+    (expected,) = torch.autograd.grad(theirs, scores)
+    assert found.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert gradient.dtype == dtype
+    assert torch.allclose(gradient, expected, atol=bound)
 
 
 @pytest.mark.parametrize("kind", BODIES)

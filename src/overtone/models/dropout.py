@@ -9,10 +9,11 @@ _LEVELS = 256
 
 
 class Dropout(nn.Module):
-    """Entries put to 0 at random while training, the others scaled so that the mean stays (Srivastava et al. 2014).
+    """Entries put to 0 at random while training, the others scaled so that the mean stays.
 
-    torch draws a random number an entry; here one draw of 64 bits serves eight entries, a byte each, which is
-    several times faster on a CPU. So the share is rounded to a 256th, and the scale follows the rounded share.
+    Srivastava et al. 2014. torch draws a random number an entry; here a draw of 64 bits serves eight entries,
+    a byte each, which is several times faster on a CPU. So the share is rounded to a 256th, and the scale
+    follows the rounded share.
 
     Args:
         share: of the entries to put to 0, 0..1, below 1.

@@ -72,8 +72,8 @@ class LstmModel(nn.Module):
     def _draw(self) -> None:
         """First weights that learn several times as fast as torch's, which are all small.
 
-        Embeddings N(0, 1); what comes in Glorot and Bengio 2010, what comes back orthogonal (Saxe et al. 2014),
-        gate by gate; a bias of 1 on the forget gate (Jozefowicz et al. 2015).
+        Embeddings N(0, 1); what comes in as Glorot and Bengio 2010 have it, what comes back orthogonal (Saxe
+        et al. 2014), gate by gate; a bias of 1 on the forget gate (Jozefowicz et al. 2015).
         """
         width = self.hidden_size
         for name, parameter in self.lstm.named_parameters():

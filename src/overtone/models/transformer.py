@@ -212,7 +212,6 @@ def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Values (B, H, S, d) mixed for the last n of S tokens, each by what is not later: (B, H, n, d).
 
     Written out, since the fused attention of PyTorch 2.13 takes three times as long on a CPU at these lengths
-    (docs/LOG.md).
     """
     batch, heads, n, width = query.shape
     seen = key.shape[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -21,12 +21,23 @@ class NextTokenLoss:
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Scores (B, T, V) and the tokens that came (B, T) → the sum, ()."""
-        total: Tensor = _CrossEntropy.apply(outputs.flatten(0, 1), targets.flatten().to(outputs.device))
+        total: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+            outputs.flatten(0, 1), targets.flatten().to(outputs.device)
+        )
         return total
 
     def count(self, targets: Tensor) -> Tensor:
         """How many tokens (B, T) holds, ()."""
         return torch.tensor(targets.numel())
+
+
+class _Context(Protocol):
+    """What autograd keeps between forward and backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep them."""
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -37,12 +48,12 @@ class _CrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: _Context, scores: Tensor, targets: Tensor) -> Tensor:
         """Scores (N, V) and targets (N,) → the sum, ()."""
         total = torch.zeros((), device=scores.device)
         gradient = torch.empty_like(scores)
         for rows, wanted, out in zip(
-            scores.split(ROWS), targets[:, None].split(ROWS), gradient.split(ROWS), strict=True
+            *(torch.split(each, ROWS) for each in (scores, targets[:, None], gradient)), strict=True
         ):
             likelihoods = rows.float().log_softmax(-1)
             total -= likelihoods.gather(1, wanted).sum()
@@ -52,7 +63,7 @@ class _CrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Context, *outer: Tensor) -> tuple[Tensor, None]:
         """The factor from above, () → the gradient of the scores (N, V), in their precision."""
         (gradient,) = ctx.saved_tensors
         return gradient * outer[0].to(gradient.dtype), None
