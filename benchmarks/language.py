@@ -1,9 +1,10 @@
 """Language models from scratch: beside the n-gram and each other, and how fast the loop trains them.
 
 Runs: of each body, finished runs of several seeds with the same `split_seed`. Their figures are means over
-seeds, with intervals over articles. "Equal tokens" and "equal time" give the validation figure after the last
-epoch that fits into the tokens, or the training seconds, of the run that had least; a schedule that was made
-for more epochs has not come to its end there.
+seeds, with intervals over articles. "Equal tokens" gives the validation figure after the last epoch that fits
+into the tokens of the run that had least; a schedule that was made for more epochs has not come to its end
+there. "Equal time" does the same with the seconds that the tokens take at the pace measured here, of which a
+twentieth more is let pass; so it needs the speed of both recipes in the same run.
 
 Speed: our loop (the recipe's precision) and a plain fp32 PyTorch loop, in turns, on the same model, windows
 and steps. Operations a token are counted as 6 for each weight in a matrix product and 12 · layers · window ·
@@ -17,7 +18,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,37 +50,36 @@ RESULTS = Path(__file__).parent / "results" / "language.json"
 SEED = 7
 RESAMPLES = 2000
 SIDE = 1024
+SLACK = 0.05
+"""How much longer a run may take and still count as equal in time."""
+RECIPES = {"lstm": "language", "transformer": "language-transformer"}
+"""Body → the recipe of it, whose speed is measured."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A validation: tokens and seconds trained until then, and its bits a byte."""
+    """A validation: tokens trained on until then, and its bits a byte."""
 
     tokens: int
-    seconds: float
     bits: float
 
 
 def curve(run: Run) -> list[Point]:
-    """The validations of a run; the seconds follow from the rate of the last step that was logged before."""
+    """The validations of a run."""
     recipe = kinds.read(str(run.recipe))
     assert isinstance(recipe, LanguageRecipe)
-    facts, history = run.facts(), run.history()
-    windows = facts["tokens"]["train"]["tokens"] // recipe.window
+    windows: int = run.facts()["tokens"]["train"]["tokens"] // recipe.window
     size = recipe.train.batch_size * recipe.train.accumulation
     steps = -(-windows // size)
 
-    def rows(step: int) -> int:
-        return step // steps * windows + min(step % steps * size, windows)
+    def tokens(step: int) -> int:
+        return (step // steps * windows + min(step % steps * size, windows)) * recipe.window
 
-    points, pace = [], 1 / facts["fit"]["rows_per_second"]
-    for row in history:
-        if "rows_per_second" in row:
-            pace = 1 / row["rows_per_second"]
-        if "validation" in row:
-            read = rows(row["step"])
-            points.append(Point(read * recipe.window, read * pace, row["validation"]["bits_per_byte"]))
-    return points
+    return [
+        Point(tokens(row["step"]), row["validation"]["bits_per_byte"])
+        for row in run.history()
+        if "validation" in row
+    ]
 
 
 def scored(run: Run, text: str) -> Likelihoods:
@@ -167,35 +167,36 @@ def compared(families: dict[str, list[Run]], text: str) -> list[Figure]:
     return figures
 
 
-def equal(families: dict[str, list[Run]]) -> list[Figure]:
-    """The bodies at equal tokens, and at equal training time."""
+def equal(families: Mapping[str, Sequence[Run]], pace: Mapping[str, float]) -> list[Figure]:
+    """The bodies at equal tokens, and at equal training time by the tokens a second of each."""
     curves = {name: [curve(run) for run in runs] for name, runs in families.items()}
-    last = [points[-1] for found in curves.values() for points in found]
-    tokens, seconds = min(each.tokens for each in last), min(each.seconds for each in last)
-    figures = [
-        Figure("language.equal_tokens.tokens", tokens, unit="tokens"),
-        Figure("language.equal_time.seconds", seconds, unit="s"),
-    ]
-    for setting, fits in (
-        ("equal_tokens", lambda point: point.tokens <= tokens),
-        ("equal_time", lambda point: point.seconds <= seconds),
-    ):
+    whole = {name: min(points[-1].tokens for points in found) for name, found in curves.items()}
+    tokens = min(whole.values())
+    figures = [Figure("language.equal_tokens.tokens", tokens, unit="tokens")]
+    bounds = {"equal_tokens": dict.fromkeys(curves, float(tokens))}
+    if set(curves) <= set(pace):
+        seconds = min(whole[name] / pace[name] for name in curves)
+        figures.append(Figure("language.equal_time.seconds", seconds, unit="s"))
+        bounds["equal_time"] = {name: (1 + SLACK) * seconds * pace[name] for name in curves}
+    for setting, bound in bounds.items():
         for name, found in curves.items():
-            reached = [[point.bits for point in points if fits(point)] for points in found]
+            reached = [[point for point in points if point.tokens <= bound[name]] for points in found]
             if not all(reached):
                 print(f"{setting}: a run of {name} has no epoch that is so short")
                 continue
-            values = [bits[-1] for bits in reached]
-            figures.append(
+            bits = [points[-1].bits for points in reached]
+            part = f"language.{setting}.{name}"
+            figures += [
+                Figure(f"{part}.tokens", reached[0][-1].tokens, unit="tokens"),
                 Figure(
-                    f"language.{setting}.{name}.validation.bits_per_byte",
-                    statistics.mean(values),
-                    min(values),
-                    max(values),
-                    len(values),
+                    f"{part}.validation.bits_per_byte",
+                    statistics.mean(bits),
+                    min(bits),
+                    max(bits),
+                    len(bits),
                     "bits",
-                )
-            )
+                ),
+            ]
     return figures
 
 
@@ -360,19 +361,20 @@ def speed(recipe: LanguageRecipe, steps: int, repeats: int) -> list[Figure]:
 def measured(options: argparse.Namespace) -> Sequence[Figure]:
     """All that was asked for."""
     figures: list[Figure] = []
-    families = {
-        name: [Run(folder) for folder in getattr(options, name)]
-        for name in ("lstm", "transformer")
-        if getattr(options, name)
-    }
+    families = {name: [Run(folder) for folder in getattr(options, name)] for name in RECIPES}
+    families = {name: runs for name, runs in families.items() if runs}
+    pace = {}
+    for name, recipe_name in RECIPES.items():
+        if recipe_name in options.recipes:
+            recipe = kinds.read(recipe_name, options.set)
+            assert isinstance(recipe, LanguageRecipe)
+            found = speed(recipe, options.steps, options.repeats)
+            pace[name] = next(each.value for each in found if each.name.endswith("ours.tokens_per_second"))
+            figures += found
     if families:
         for text in options.texts:
             figures += compared(families, text)
-        figures += equal(families)
-    for name in options.recipes:
-        recipe = kinds.read(name, options.set)
-        assert isinstance(recipe, LanguageRecipe)
-        figures += speed(recipe, options.steps, options.repeats)
+        figures += equal(families, pace)
     return figures
 
 
@@ -383,7 +385,7 @@ def main() -> None:
     parser.add_argument("--transformer", nargs="*", type=Path, default=[], help="The same.")
     parser.add_argument("--texts", nargs="*", default=["test", "wikitext2"], help="What they were judged on.")
     parser.add_argument(
-        "--recipes", nargs="*", default=["language", "language-transformer"], help="For speed."
+        "--recipes", nargs="*", default=list(RECIPES.values()), choices=RECIPES.values(), help="For speed."
     )
     parser.add_argument("--set", nargs="*", default=[], help="Changes to these recipes.")
     parser.add_argument("--steps", type=int, default=150)
@@ -393,9 +395,7 @@ def main() -> None:
 
     figures = measured(options)
     runs = [
-        f"--{name} {' '.join(map(str, getattr(options, name)))}"
-        for name in ("lstm", "transformer")
-        if getattr(options, name)
+        f"--{name} {' '.join(map(str, getattr(options, name)))}" for name in RECIPES if getattr(options, name)
     ]
     speed = [f"--steps {options.steps}", f"--repeats {options.repeats}"]
     write_results(options.output, " ".join(["python benchmarks/language.py", *runs, *speed]), SEED, figures)
