@@ -34,6 +34,8 @@ th, td { padding: .35rem .7rem; text-align: left; vertical-align: top;
 th { font-weight: 600; color: var(--faint); border-bottom-width: 2px; vertical-align: bottom; }
 tbody tr:nth-child(even) { background: var(--band); }
 td[style*=right] { white-space: nowrap; }
+table:has(th:nth-child(8)) { font-size: .73rem; }
+table:has(th:nth-child(8)) :is(th, td) { padding: .35rem .4rem; }
 img { display: block; max-width: 100%; height: auto; margin: 1rem 0; padding: .75rem; background: #ffffff;
   border: 1px solid var(--rule); border-radius: 8px; }
 code { font: .88em ui-monospace, "Cascadia Mono", Consolas, monospace; background: var(--band);
