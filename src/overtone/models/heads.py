@@ -110,8 +110,8 @@ class Head(nn.Module):
         if self.attention is not None:
             scores = self.attention(states.hidden).squeeze(-1)  # (B, T)
             share = scores.masked_fill(states.mask == 0, -1e4).softmax(dim=-1)
-            pooled: Tensor = (share.unsqueeze(-1) * states.hidden).sum(dim=1)
-            return pooled
+            pooled: Tensor = share.unsqueeze(1).to(states.hidden.dtype) @ states.hidden  # (B, 1, D)
+            return pooled.squeeze(1)
         return mean_pool(states)
 
     def forward(self, states: States) -> Tensor:
