@@ -16,7 +16,7 @@ from overtone import cli, dispatch, embedder_model, embedder_proof, kinds, syste
 from overtone.data import vocabulary as vocabularies
 from overtone.data.vocabulary import BpeVocabulary
 from overtone.embedder_model import Validation
-from overtone.errors import RunError, UsageError
+from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation.benchmarks.retrieval import Retrieved
 from overtone.inference import own
 from overtone.inference.own import TrainedEmbedder
@@ -166,6 +166,13 @@ def test_taught_by_an_encoder(collection, tiny, tmp_path):
     names = [each["name"] for each in read_json(run.evaluation / "test" / "standings.json")]
     assert names == ["finder", "bm25", "finder + bm25", str(tiny)]
     assert run.facts()["licence"]["weights"] == f"trained from scratch, taught by {tiny}"
+
+
+def test_a_missing_extra_is_said_before_anything_is_trained(collection, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm25s", None)
+    with pytest.raises(MissingExtraError, match="search"):
+        dispatch.run(made(collection), Run(tmp_path / "finder"))
+    assert not (tmp_path / "finder" / "recipe.yaml").exists()
 
 
 def test_it_starts_from_a_language_model(collection, tongue, tmp_path):

@@ -22,7 +22,7 @@ from overtone.data.split import most_restrictive
 from overtone.data.vocabulary import Vocabulary
 from overtone.embedder_recipe import METRICS, EmbedderRecipe
 from overtone.errors import RunError
-from overtone.inference import own
+from overtone.inference import lexical, own
 from overtone.inference.own import Cutter
 from overtone.inference.vectors import Vectors
 from overtone.models import embedder as embedders
@@ -41,7 +41,9 @@ def begin(recipe: EmbedderRecipe, run: Run, *, overwrite: bool) -> None:
     Raises:
         RunError: another recipe's run, or a finished one, stands there; or there is no language model to
             start from.
+        MissingExtraError: what it is judged beside at the end is not installed.
     """
+    lexical.package()
     if recipe.start is not None and not (recipe.start / "model" / language_system.FACTS).exists():
         raise RunError(
             f"start: {recipe.start} is not the run of a language model",

@@ -40,7 +40,7 @@ class Lexical:
         vocabulary: dict[str, int] = {}
         # Numbers in place of words: a million passages of repeated words would not fit into memory.
         numbers = [[vocabulary.setdefault(word, len(vocabulary)) for word in words(text)] for text in texts]
-        index = _bm25s().BM25(method="lucene", k1=K1, b=B, backend="numpy")
+        index = package().BM25(method="lucene", k1=K1, b=B, backend="numpy")
         # bm25s counts on a word, so texts without any get one that no question holds.
         index.index((numbers, vocabulary or {"": 0}), show_progress=False)
         return cls(index)
@@ -71,7 +71,7 @@ class Lexical:
             MissingExtraError: ``bm25s`` is not installed.
             RunError: a file is missing or damaged.
         """
-        bm25s = _bm25s()
+        bm25s = package()
         try:
             return cls(bm25s.BM25.load(folder, allow_pickle=False, show_progress=False))
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -80,7 +80,12 @@ class Lexical:
             ) from error
 
 
-def _bm25s() -> Any:  # noqa: ANN401 - a module without types
+def package() -> Any:  # noqa: ANN401 - a module without types
+    """``bm25s``; whoever needs it after hours of work asks for it before.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import bm25s
     except ImportError as error:
