@@ -6,10 +6,10 @@ seed would change is not in it. The test questions are those of Natural Question
 
 ``pooling-*`` are bags whose token weights are not learnt: all one, or fixed at how rare the token is.
 
-``body-*`` are an LSTM and a causal Transformer from scratch in place of the bag: vocabulary, objective, data and
-epochs of the base, a width that the parameters allow, no dropout. They need another fit, which was not tuned:
-batches of 128 rows in bf16, a rate of 0.002, and 128 tokens read of a text. The bag with the same fit is
-``bag-as-bodies``. ``body-lstm-last`` pools the last state, all others the mean.
+``body-*`` are an LSTM and a causal Transformer from scratch in place of the bag: vocabulary, objective, data
+and epochs of the base, a width that the parameters allow, no dropout. They need another fit, which was not
+tuned: batches of 128 rows in bf16, a rate of 0.002, and 128 tokens read of a text. The bag with the same fit
+is ``bag-as-bodies``. ``body-lstm-last`` pools the last state, all others the mean.
 
 With ``--arms`` only those named and the base are trained; another is measured where its finished run stands.
 """
