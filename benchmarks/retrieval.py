@@ -1,9 +1,12 @@
-"""BM25, MiniLM and our own embedder on Natural Questions over 7,247 passages, as `overtone search` asks them.
+"""BM25, encoders and our own embedder on Natural Questions over 7,247 passages, asked as a search is.
+
+The encoders are those of ``ENCODERS`` whose weights are at hand; of the others it is said what gets them.
+MiniLM and e5-small-v2 were trained to retrieve; RoBERTa and CANINE are the mean of their states as published.
 
 Every test question is asked by itself, one after the other; its time holds all of it, encoding included. The
 figures of ``nq-100`` are those of the first hundred questions, for papers that stop there. ``plain`` is a
-language model as it was trained, the mean of its states for a vector. Passages a second are of MiniLM and of
-the embedder in turns, the median of the rounds.
+language model as it was trained, the mean of its states for a vector. Passages a second are of the encoders
+and the embedder in turns, the median of the rounds.
 """
 
 from __future__ import annotations
@@ -31,12 +34,19 @@ from overtone.inference.own import Cutter, TrainedEmbedder
 from overtone.inference.search import Index, Mode
 from overtone.language_recipe import LanguageRecipe
 from overtone.models import embedder as embedders
+from overtone.models import weights
 from overtone.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
-MINILM = EmbedderConfig()
+ENCODERS = {
+    "minilm": EmbedderConfig(),
+    "e5-small-v2": EmbedderConfig(weights="e5-small-v2", query_prefix="query: ", passage_prefix="passage: "),
+    "roberta": EmbedderConfig(weights="roberta"),
+    "canine": EmbedderConfig(weights="canine", max_length=1000),  # characters: some 200 pieces
+}
+"""What is compared, as each was made to read; all pool the mean of their states."""
 SYSTEMS: dict[str, Mode] = {"bm25": "bm25", "minilm": "dense", "fused-minilm": "hybrid"}
-"""What the index of MiniLM is asked, and how."""
+"""What the index of MiniLM is asked, and how; that of another encoder, its vectors alone."""
 OWN: dict[str, Mode] = {"embedder": "dense", "fused": "hybrid"}
 """What the index of our own embedder is asked."""
 COMPARED = (
@@ -48,7 +58,7 @@ COMPARED = (
     ("fused-minilm", "bm25"),
     ("fused-minilm", "minilm"),
 )
-"""The first of each pair, and what it is compared with."""
+"""The first of each pair, and what it is compared with; each further encoder, with MiniLM."""
 ENCODED = 500
 ROUNDS = 5
 DEPTH = 100
@@ -85,7 +95,8 @@ def quality(part: str, scored: Mapping[str, Retrieved], measures: tuple[str, ...
             found, name = interval(retrieved, measure, seed=SEED), f"{system}.{part}.{measure}"
             n, beside = len(retrieved.ids), AGAINST.get(name)
             figures.append(Figure(name, found.value, found.low, found.high, n, against=beside))
-    for b, a in COMPARED:
+    further = [(name, "minilm") for name in ENCODERS if name in scored and name != "minilm"]
+    for b, a in (*COMPARED, *further):
         for measure in HEADLINE:
             gain = paired(scored[a], scored[b], measure, seed=SEED)
             name = b if (b, a) == ("fused", "bm25") else f"{b}.over.{a}"
@@ -100,6 +111,22 @@ def quality(part: str, scored: Mapping[str, Retrieved], measures: tuple[str, ...
                 )
             )
     return figures
+
+
+def at_hand() -> dict[str, EmbedderConfig]:
+    """The encoders whose weights are here; of the others it says what gets them.
+
+    Raises:
+        WeightsError: MiniLM, which the embedder is measured beside, is not at hand.
+    """
+    weights.resolve(ENCODERS["minilm"].weights)
+    found = {}
+    for name, config in ENCODERS.items():
+        if weights.find(config.weights) is None:
+            print(f"{name} was not run: its weights are not here; {weights.how_to_get(config.weights)}")
+        else:
+            found[name] = config
+    return found
 
 
 def plain(folder: Path) -> TrainedEmbedder:
@@ -140,7 +167,11 @@ def main() -> None:
     queries = collection.asked("test")
     judged = collection.judgements["test"]
     answers: dict[str, tuple[dict[str, list[str]], list[float]]] = {}
-    for config, systems in ((MINILM, SYSTEMS), (EmbedderConfig(weights=str(options.embedder)), OWN)):
+    encoders = at_hand()
+    further: list[tuple[EmbedderConfig, dict[str, Mode]]] = [
+        (config, SYSTEMS if name == "minilm" else {name: "dense"}) for name, config in encoders.items()
+    ]
+    for config, systems in (*further, (EmbedderConfig(weights=str(options.embedder)), OWN)):
         with tempfile.TemporaryDirectory() as place:
             index, _ = Index.build(folder, Path(place) / "index", IndexConfig(embedder=config))
             answers |= {system: asked(index, queries, mode) for system, mode in systems.items()}
@@ -170,7 +201,8 @@ def main() -> None:
     own = EmbedderConfig(weights=str(options.embedder)).build()
     assert isinstance(own, TrainedEmbedder)
     texts = [each.content for each in collection.passages[:ENCODED]]
-    found = rates({"minilm": MINILM.build(), "embedder": own}, texts)
+    pretrained = {name: config.build() for name, config in encoders.items()}
+    found = rates({**pretrained, "embedder": own}, texts)
     figures += [
         Figure(f"{name}.encode.rate", rate, n=ENCODED, unit="texts/s") for name, rate in found.items()
     ]

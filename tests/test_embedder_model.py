@@ -175,6 +175,20 @@ def test_a_missing_extra_is_said_before_anything_is_trained(collection, tmp_path
     assert not (tmp_path / "finder" / "recipe.yaml").exists()
 
 
+def test_weights_of_a_bag_that_stay(collection, tmp_path):
+    """They are not trained, and are still there when the run is loaded."""
+    body = {"weights": "rarity", "width": 16}
+    recipe = made(collection, body=body, train={"epochs": 1})
+    run = Run(tmp_path / "finder")
+    dispatch.run(recipe, run)
+    facts = run.facts()
+    assert facts["model"]["parameters"] - facts["model"]["trainable"] == facts["pieces"]
+    loaded = own.load(run.model)
+    passages = loaded.cutter(embedder_model.divide(recipe).passages)
+    rare = embedder_model._idf(passages, facts["pieces"]).float()
+    torch.testing.assert_close(loaded.model.body.weights.exp(), rare)
+
+
 def test_it_starts_from_a_language_model(collection, tongue, tmp_path):
     changes = {"start": str(tongue.folder), "vocabulary": None}
     body = {"kind": "lstm", "width": 16, "layers": 1, "dropout": 0.0}

@@ -22,7 +22,7 @@ def test_every_default_is_written_out(tmp_path):
     assert dispatch.of(loaded) is dispatch.EMBEDDER
     (tmp_path / "again.yaml").write_text(loaded.to_yaml())
     assert kinds.read(str(tmp_path / "again.yaml")) == loaded
-    assert yaml.safe_load(loaded.to_yaml())["body"] == {"kind": "bag", "width": 16}
+    assert yaml.safe_load(loaded.to_yaml())["body"] == {"kind": "bag", "width": 16, "weights": "learnt"}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_every_default_is_written_out(tmp_path):
         ({"objective": {"contrastive": 0.0}}, "nothing to learn"),
         ({"objective": {"dimensions": [8, 16]}}, "each is below body.width, 16"),
         ({"objective": {"dimensions": [0]}}, "objective.dimensions"),
+        ({"body": {"kind": "bag", "weights": "rare"}}, "body.weights: input should be"),
         ({"pooling": "last"}, "of a bag there is but the mean"),
         ({"start": "runs/language", "vocabulary": None}, "a bag has no language model to start from"),
         ({"start": "runs/language", "body": LSTM}, "vocabulary: that of runs/language is taken"),

@@ -6,6 +6,7 @@ import copy
 import ctypes
 import gc
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -181,7 +182,8 @@ class _Subject:
         self.config: PretrainedConfig = self.backbone.config  # type: ignore[assignment]
         self.head = Head(HeadConfig(), int(self.config.hidden_size), LABELS).to(self.device)
         shape, lowest = (self.batch, self.length), int(self.config.pad_token_id or 0) + 1  # no padding
-        self.ids = torch.randint(lowest, int(self.config.vocab_size), shape).to(self.device)
+        pieces = int(getattr(self.config, "vocab_size", sys.maxunicode))  # CANINE reads every code point
+        self.ids = torch.randint(lowest, pieces, shape).to(self.device)
         self.mask = torch.ones_like(self.ids)
         self.gold = torch.randint(LABELS, (self.batch,), device=self.device)
         self.trained = [*self.backbone.parameters(), *self.head.parameters()]
@@ -251,7 +253,7 @@ def random_backbone(name: str) -> PreTrainedModel:
     assert architecture is not None
     config = AutoConfig.for_model(architecture.kind, **architecture.settings())
     backbone: PreTrainedModel
-    backbone = AutoModel.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+    backbone = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # type: ignore[assignment]  # as `encoder.load` does
     return backbone

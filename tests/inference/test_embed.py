@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
@@ -30,12 +31,14 @@ def built(folder, **changes):
     return EmbedderConfig(weights=str(folder), **{"precision": "fp32", **changes}).build()
 
 
-def test_batches_give_what_single_texts_give(tiny, monkeypatch):
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_batches_give_what_single_texts_give(encoder_folder, kind, monkeypatch):
     monkeypatch.setattr(embed, "BLOCK", 7)
-    found = built(tiny).encode(TEXTS)
+    folder = encoder_folder(kind)
+    found = built(folder).encode(TEXTS)
     assert found.dtype == np.float32
     assert found.shape == (len(TEXTS), 32)
-    np.testing.assert_allclose(found, one_by_one(tiny, TEXTS), atol=1e-5)
+    np.testing.assert_allclose(found, one_by_one(folder, TEXTS), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 

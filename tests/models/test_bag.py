@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,23 @@ def test_neither_order_nor_padding_changes_it(row, chance):
 def test_its_weights_start_as_rare_as_the_pieces_are():
     idf = torch.linspace(0.1, 9, PIECES)
     torch.testing.assert_close(Bag(BagConfig(), idf).weights.exp(), idf)
+
+
+@pytest.mark.parametrize("weights", ["learnt", "rarity", "even"])
+def test_weights_are_learnt_or_stay(weights):
+    """Fixed, they are what they were after a step; a fixed even mean is numpy's."""
+    torch.manual_seed(0)
+    idf = torch.linspace(0.1, 9, PIECES)
+    bag = Bag(BagConfig(width=4, weights=weights), idf)
+    before, rows = bag.weights.exp().detach().clone(), [[1, 2, 2], [5, 9]]
+    torch.testing.assert_close(before, torch.ones(PIECES) if weights == "even" else idf)
+    found = bag(*padded(rows)).hidden[:, 0]
+    if weights == "even":
+        expected = [bag.embedding.weight.detach().numpy()[row].mean(axis=0) for row in rows]
+        np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-6)
+    found.square().sum().backward()
+    torch.optim.SGD([each for each in bag.parameters() if each.requires_grad], lr=0.1).step()
+    assert torch.equal(bag.weights.exp(), before) is (weights != "learnt")
 
 
 def test_an_empty_text_is_0_and_trains_nothing():

@@ -135,6 +135,9 @@ PUBLISHED = {
     "distilbert": 66.4,
     "distilroberta": 82.1,
     "xlm-roberta": 278.0,
+    "e5-small-v2": 33.4,
+    "roberta": 124.6,
+    "canine": 132.1,
 }
 """Millions of parameters of the checkpoints on the hub, without a language-modelling head."""
 
@@ -145,7 +148,13 @@ def by_hand(it):
     attention = 4 * (it.hidden**2 + it.hidden)
     perceptron = 2 * it.hidden * it.intermediate + it.intermediate + it.hidden
     pooler = 0 if it.kind == "distilbert" else it.hidden**2 + it.hidden
-    return tables + it.layers * (attention + perceptron + 4 * it.hidden), pooler
+    layers, around = it.layers, 0
+    if (
+        it.kind == "canine"
+    ):  # a layer of characters below and one above, a convolution into and out of the deep
+        layers += 2
+        around = 4 * it.hidden**2 + 4 * 2 * it.hidden**2 + 2 * (it.hidden + 2 * it.hidden)
+    return tables + layers * (attention + perceptron + 4 * it.hidden) + around, pooler
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -24,6 +24,7 @@ QUERY_VALUE = {
     "bert": ("query", "value"),
     "roberta": ("query", "value"),
     "xlm-roberta": ("query", "value"),
+    "canine": ("query", "value"),
     "distilbert": ("q_lin", "v_lin"),
 }
 """What the query and value projections are called in each architecture."""

@@ -14,19 +14,24 @@ from overtone.models.body import Body, States
 
 
 class BagConfig(Config):
-    """A bag of token embeddings with learned token weights; Arora et al. (ICLR 2017) set theirs."""
+    """A bag of token embeddings with token weights, learnt or set as in Arora et al. (ICLR 2017)."""
 
     kind: Literal["bag"] = "bag"
     width: int = Field(112, ge=1, description="D, of the embeddings")
+    weights: Literal["learnt", "rarity", "even"] = Field(
+        "learnt",
+        description="of the pieces. learnt: they start at how rare each is in the passages; rarity: they "
+        "stay there; even: they are alike, for the plain mean",
+    )
 
 
 class Bag(Body):
     """A text is the weighted mean of its pieces' embeddings, whatever their order.
 
-    Every weight is positive; they start at ``idf`` and are learnt in its logarithm.
+    Every weight is positive, and kept as its logarithm. They start at ``idf``, or at 1 where they are even.
 
     Args:
-        config: the width.
+        config: the width, and what becomes of the weights.
         idf: how rare each piece is, (V,), each above 0.
     """
 
@@ -34,7 +39,8 @@ class Bag(Body):
         super().__init__()
         self.embedding = nn.Embedding(len(idf), config.width)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
-        self.weights = nn.Parameter(idf.float().log())
+        start = torch.ones_like(idf) if config.weights == "even" else idf
+        self.weights = nn.Parameter(start.float().log(), requires_grad=config.weights == "learnt")
 
     @property
     def hidden_size(self) -> int:

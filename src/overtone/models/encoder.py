@@ -10,6 +10,7 @@ import safetensors
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -197,6 +198,41 @@ class Encoder(Body):
         return hidden
 
 
+class CanineEncoder(Encoder):
+    """CANINE (Clark et al., TACL 2022): a token is a character, and the deep layers see one state for four.
+
+    What it makes of the end of a text depends on how far the text is padded, since its last deep state gives
+    way to the first. So a batch is padded to whole windows of local attention, with room left at its end:
+    beyond that, padding changes nothing, and a text's states are the same in every batch.
+    """
+
+    def freeze(self, layers: int | None) -> None:
+        """See ``Body.freeze``.
+
+        Raises:
+            UsageError: likewise, and where some layers are to be frozen, whose states are of another length.
+        """
+        if layers not in (None, self.depth):
+            raise UsageError(
+                "the bottom of CANINE cannot be frozen by itself",
+                hint="set train.freeze.kind to none or backbone",
+            )
+        super().freeze(layers)
+
+    def _whole(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The last states: ids and mask (B, T) → (B, T, D)."""
+        settings: PretrainedConfig = self.backbone.config  # type: ignore[assignment]
+        length, room = input_ids.shape[1], _room(settings)
+        more = (0, room + -(length + room) % settings.local_transformer_stride)
+        padded = functional.pad(input_ids, more, value=int(settings.pad_token_id))
+        return super()._whole(padded, functional.pad(attention_mask, more))[:, :length]
+
+
+def _room(settings: PretrainedConfig) -> int:
+    """Characters kept free after a text of CANINE: a deep state that gives way, and those looked ahead at."""
+    return int(settings.downsampling_rate) + int(settings.upsampling_kernel_size) // 2
+
+
 def _dropout(config: object, share: float) -> None:
     """Set the dropout that this architecture names in its own words."""
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
@@ -225,7 +261,7 @@ def load(folder: Path, config: EncoderConfig) -> Encoder:
 
     Raises:
         ValueError: a tensor is missing; transformers would fill it with random numbers and go on. Or a layer
-            is to be read that there is not.
+            is to be read that there is not, or one of several of CANINE.
         OSError, RuntimeError, safetensors.SafetensorError: a file is missing, cut short or of another shape.
     """
     settings = AutoConfig.from_pretrained(folder)
@@ -234,7 +270,6 @@ def load(folder: Path, config: EncoderConfig) -> Encoder:
     backbone, found = AutoModel.from_pretrained(
         folder,
         config=settings,
-        attn_implementation="sdpa",
         dtype=torch.float32,
         use_safetensors=True,
         output_loading_info=True,
@@ -246,16 +281,23 @@ def load(folder: Path, config: EncoderConfig) -> Encoder:
         backbone.pooler = None  # type: ignore[assignment]  # states are pooled by the heads; an unused layer would train nothing
     if config.states is not None and max(config.states, default=-1) > int(settings.num_hidden_layers):
         raise ValueError(f"body.states names layers above {settings.num_hidden_layers}, the last there is")
+    kind = Encoder
+    if settings.model_type == "canine":
+        kind = CanineEncoder
+        if config.states is not None:
+            raise ValueError("body.states: the layers of CANINE have states of different lengths")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:  # decoders often have none; what is padded is masked
         tokenizer.pad_token = tokenizer.eos_token
     if config.prompt is not None:
         tokenizer.truncation_side = "left"
     length = min(config.max_length, _positions(settings))
-    return Encoder(backbone, tokenizer, length, config.prompt, config.states)
+    return kind(backbone, tokenizer, length, config.prompt, config.states)
 
 
 def _positions(settings: PretrainedConfig) -> int:
     """How many tokens have a position; RoBERTa counts them from the one after its padding's."""
     positions = int(settings.max_position_embeddings)
+    if settings.model_type == "canine":
+        return positions - positions % int(settings.local_transformer_stride) - _room(settings)
     return positions - settings.pad_token_id - 1 if "roberta" in settings.model_type else positions

@@ -19,7 +19,7 @@ class Architecture:
         hidden: D, the width of the states.
         heads: attention heads a layer.
         intermediate: width inside a layer's perceptron.
-        vocabulary: token ids.
+        vocabulary: token ids; of CANINE, the buckets that code points are hashed into.
         positions: rows of the position table; RoBERTa's first ``padding + 1`` are never those of a token.
         types: token types; 0 where there is no table of them.
         padding: the id that fills a batch.
@@ -38,7 +38,7 @@ class Architecture:
     def settings(self) -> dict[str, int]:
         """The same facts as transformers names them in the configuration of this kind."""
         common = {
-            "vocab_size": self.vocabulary,
+            "num_hash_buckets" if self.kind == "canine" else "vocab_size": self.vocabulary,
             "max_position_embeddings": self.positions,
             "pad_token_id": self.padding,
         }
@@ -205,6 +205,57 @@ CATALOGUE: dict[str, Weights] = {
                 positions=514,
                 types=1,
                 padding=1,
+            ),
+        ),
+        Weights(
+            "e5-small-v2",
+            "intfloat/e5-small-v2",
+            "MIT",
+            33.4,
+            architecture=Architecture(
+                kind="bert",
+                layers=12,
+                hidden=384,
+                heads=12,
+                intermediate=1536,
+                vocabulary=30522,
+                positions=512,
+                types=2,
+                padding=0,
+            ),
+        ),
+        Weights(
+            "roberta",
+            "FacebookAI/roberta-base",
+            "MIT",
+            124.6,
+            architecture=Architecture(
+                kind="roberta",
+                layers=12,
+                hidden=768,
+                heads=12,
+                intermediate=3072,
+                vocabulary=50265,
+                positions=514,
+                types=1,
+                padding=1,
+            ),
+        ),
+        Weights(
+            "canine",
+            "google/canine-s",
+            "Apache-2.0",
+            132.1,
+            architecture=Architecture(
+                kind="canine",
+                layers=12,
+                hidden=768,
+                heads=12,
+                intermediate=3072,
+                vocabulary=16384,
+                positions=16384,
+                types=16,
+                padding=0,
             ),
         ),
     )
