@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import overtone
-from overtone import embedder_model, kinds, language_model, pipeline, recipe
+from overtone import dispatch, kinds, pipeline, recipe
 from overtone.config import Config
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
@@ -196,10 +196,10 @@ def embedders(tiny, folder, texts):
         data={"texts": [{"kind": "table", "path": str(texts)}], "passages": 10},
         train={"epochs": 1},
     )
-    embedder_model.run(kinds.parse(taught, "test"), Run(folder / "finder"))
+    dispatch.run(kinds.parse(taught, "test"), Run(folder / "finder"))
     values = embedder(path, start=str(folder / "bpe"), vocabulary=None, train={"epochs": 1})
     values["body"] = {"kind": "lstm", "width": 16, "layers": 1}
-    embedder_model.run(kinds.parse(values, "test"), Run(folder / "started"))
+    dispatch.run(kinds.parse(values, "test"), Run(folder / "started"))
 
 
 def varied(tiny, folder):
@@ -233,9 +233,9 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
         values = language(texts, vocabulary={"kind": kind, "size": 64}, body=None, split_seed=1)
         values["data"]["documents"] = 50
         values["body"] = body
-        run = language_model.run(kinds.parse(values, "test"), Run(tmp_path / kind))
+        run = dispatch.run(kinds.parse(values, "test"), Run(tmp_path / kind))
         assert overtone.load(run.folder).generate("happy", max_tokens=2)
-    language_model.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
+    dispatch.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
     embedders(tiny, tmp_path, texts)
     for vocabulary_source in (WikipassagesSource(), Wikitext2Source()):
         vocabulary_source.build()
