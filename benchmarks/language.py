@@ -7,7 +7,9 @@ there. "Equal time" does the same with the seconds that the tokens take at the p
 tenth more is let pass; so it needs the speed of both recipes in the same run.
 
 Speed: our loop (the recipe's precision) and a plain fp32 PyTorch loop, in turns, on the same model, windows
-and steps. Operations a token are counted as 6 for each weight in a matrix product and 12 · layers · window ·
+and steps, each repeat with another seed: other first weights, the same for both, and rows in another order
+for each. The difference of their final losses is the mean over repeats, from the least to the largest.
+Operations a token are counted as 6 for each weight in a matrix product and 12 · layers · window ·
 width for attention (Chowdhery et al. 2022, appendix B), over the rate of a product of 1024³ measured in the
 same turns.
 """
@@ -19,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -331,14 +333,15 @@ def speed(recipe: LanguageRecipe, steps: int, repeats: int) -> list[Figure]:
     train = recipe.train.model_copy(update={**changes, "early_stopping": stopping})
     work = work_of(recipe.model_copy(update={"train": train}), steps)
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-    losses: dict[str, float] = {}
+    losses: dict[str, list[float]] = {"ours": [], "plain": []}
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     kinds_of = {"ours": recipe.train.precision, "plain": "fp32"}
-    for _ in range(repeats):
+    for repeat in range(repeats):
+        turn = replace(work, recipe=work.recipe.model_copy(update={"seed": recipe.seed + repeat}))
         for name, fit in (("ours", ours), ("plain", plain)):
-            reader, took = fit(work)
+            reader, took = fit(turn)
             seconds[name].append(took)
-            losses[name] = work.loss(reader)
+            losses[name].append(turn.loss(reader))
             rates[name].append(rate(torch.bfloat16 if kinds_of[name] == "bf16" else torch.float32))
         print(f"{recipe.name}: {seconds['plain'][-1] / seconds['ours'][-1]:.2f}")
     ratios = [theirs / mine for mine, theirs in zip(seconds["ours"], seconds["plain"], strict=True)]
@@ -350,12 +353,18 @@ def speed(recipe: LanguageRecipe, steps: int, repeats: int) -> list[Figure]:
         reached = statistics.median(rates[name])
         figures += [
             Figure(f"{part}.{name}.tokens_per_second", pace[name], n=n, unit="tokens/s"),
-            Figure(f"{part}.{name}.loss", losses[name], n=work.held_out.targets, unit="nats"),
+            Figure(f"{part}.{name}.loss", statistics.mean(losses[name]), n=repeats, unit="nats"),
             Figure(f"{part}.{name}.matmul_rate", reached / 1e9, unit="GFLOP/s", against=kind),
             Figure(f"{part}.{name}.matmul_share", needed * pace[name] / reached, unit="share", against=kind),
         ]
-    apart = losses["ours"] - losses["plain"]
-    return [*figures, Figure(f"{part}.loss.difference", apart, n=work.held_out.targets, unit="nats")]
+    apart = [mine - theirs for mine, theirs in zip(losses["ours"], losses["plain"], strict=True)]
+    mean = statistics.mean(apart)
+    return [
+        *figures,
+        Figure(
+            f"{part}.loss.difference", mean, min(apart), max(apart), repeats, "nats", "plain, the same seed"
+        ),
+    ]
 
 
 def measured(options: argparse.Namespace) -> Sequence[Figure]:

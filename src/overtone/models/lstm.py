@@ -70,7 +70,7 @@ class LstmModel(nn.Module):
             self.embedding.weight = self.head.weight
 
     def _draw(self) -> None:
-        """First weights that learn several times as fast as torch's, which are all small.
+        """First weights from which it learns faster than from torch's, which are all small (docs/LOG.md).
 
         Embeddings N(0, 1); what comes in as Glorot and Bengio 2010 have it, what comes back orthogonal (Saxe
         et al. 2014), gate by gate; a bias of 1 on the forget gate (Jozefowicz et al. 2015).

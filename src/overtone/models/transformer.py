@@ -211,7 +211,8 @@ class TransformerModel(nn.Module):
 def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Values (B, H, S, d) mixed for the last n of S tokens, each by what is not later: (B, H, n, d).
 
-    Written out, since the fused attention of PyTorch 2.13 takes three times as long on a CPU at these lengths
+    Written out, since on a CPU and at these lengths PyTorch's own attention is slower, fused or not
+    (docs/LOG.md).
     """
     batch, heads, n, width = query.shape
     seen = key.shape[2]

