@@ -180,7 +180,7 @@ def _whole(tokenizer: PreTrainedTokenizerBase, turns: Turns, answers: Answers) -
         after = render(tokenizer, turns[: place + 1])
         if not (after.startswith(before) and text.startswith(after)):
             raise DataError(
-                "the chat template writes a turn otherwise once another follows: answers cannot be told apart",
+                "the template writes a turn otherwise once another follows: answers cannot be told apart",
                 hint="set answers: last",
             )
         for token, begin in enumerate(begins):

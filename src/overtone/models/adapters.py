@@ -77,8 +77,10 @@ def attach(body: Adapted, config: LoraConfig, *, causal: bool = False) -> None:
         task_type="CAUSAL_LM" if causal else None,
     )
     with _quiet():
-        body.backbone = peft.get_peft_model(body.backbone, settings)  # type: ignore[arg-type]
-    if causal and config.dropout:  # a decoder has so many adapters that drawing their masks is a share of a step
+        body.backbone = peft.get_peft_model(body.backbone, settings)
+    if (
+        causal and config.dropout
+    ):  # a decoder has so many adapters that drawing their masks is a share of a step
         for module in body.backbone.modules():
             if isinstance(module, peft.tuners.lora.LoraLayer):
                 module.lora_dropout["default"] = Dropout(config.dropout)

@@ -1,4 +1,4 @@
-"""The body that converses: a causal language model with an adapter, whose scores are made where they count."""
+"""The body that converses: a causal language model with an adapter, scores made only where they count."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ class DecoderConfig(Config):
     """Which decoder, and how its frozen weights are kept."""
 
     kind: Literal["decoder"] = "decoder"
-    weights: str = Field("smollm2-135m-instruct", description="a name from `overtone weights list`, or a folder")
+    weights: str = Field(
+        "smollm2-135m-instruct", description="a name from `overtone weights list`, or a folder"
+    )
     max_length: int = Field(
         512, ge=4, description="tokens of a conversation; its oldest exchanges are cut first"
     )
     stored: Literal["fp32", "bf16", "int8", "nf4"] = Field(
         "bf16",
-        description="how the frozen weights are kept; adapters are fp32; int8 and nf4 (QLoRA, Dettmers et al. "
-        "2023) need the extra 'bnb'",
+        description="how the frozen weights are kept; adapters are fp32; int8 and nf4 (QLoRA, Dettmers et "
+        "al. 2023) need the extra 'bnb'",
     )
     checkpointing: bool = Field(
         False, description="compute a layer's states again for its gradient: less memory, more time"
@@ -100,7 +102,7 @@ class CausalBody(Body):
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., D) → scores (..., V)."""
-        scores: Tensor = self.causal.get_output_embeddings()(states)
+        scores: Tensor = self.causal.get_output_embeddings()(states)  # type: ignore[no-untyped-call]
         return scores
 
     def step(self, state: DynamicCache | None, tokens: Tensor) -> tuple[Tensor, DynamicCache]:
@@ -170,7 +172,7 @@ def build(config: DecoderConfig, adapter: LoraConfig) -> ChatModel:
     body = load(config)
     adapters.attach(body, adapter, causal=True)
     if config.checkpointing:
-        body.causal.gradient_checkpointing_enable({"use_reentrant": False})
+        body.causal.activation_checkpointing_enable({"use_reentrant": False})
     return ChatModel(body)
 
 
@@ -190,16 +192,17 @@ def load(config: DecoderConfig) -> CausalBody:
 
 
 def _read(folder: Path, config: DecoderConfig) -> CausalBody:
-    backbone: PreTrainedModel
-    backbone, found = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         attn_implementation="sdpa",
         use_safetensors=True,
         output_loading_info=True,
         **_storage(config.stored),
     )
-    if found["missing_keys"]:
-        raise ValueError(f"they lack {len(found['missing_keys'])} tensors, such as '{min(found['missing_keys'])}'")
+    backbone: nn.Module = loaded[0]
+    missing = sorted(loaded[1]["missing_keys"])
+    if missing:  # transformers would fill them with random numbers and go on
+        raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
     body = CausalBody(backbone.eval(), AutoTokenizer.from_pretrained(folder))
     _check_output_layer(body)
     return body
@@ -216,15 +219,14 @@ def _storage(stored: str) -> dict[str, Any]:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bnb", f"body.stored={stored}")
     if stored == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
-    return {
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    }
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}  # type: ignore[no-untyped-call]
+    settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings}
 
 
 @torch.inference_mode()

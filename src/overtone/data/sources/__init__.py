@@ -1,8 +1,10 @@
 """One file a data set: its card, its records, its label names and its recipe config.
 
+- ``asl_signing``: questions and answers on how ASL is signed, which the package ships
 - ``banking77``: questions to a bank, 77 intents
 - ``clinc150``: queries to an assistant, 150 intents and out of scope
 - ``dailydialog``: everyday dialogues, dialogue acts and emotions
+- ``deaf_knowledge``: facts on Deaf culture, each asked in three ways, which the package ships
 - ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
