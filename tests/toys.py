@@ -18,6 +18,7 @@ from transformers import (
     DistilBertConfig,
     DistilBertModel,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -342,3 +343,57 @@ def embedder(path: Path, **changes: Any) -> dict[str, Any]:
         inner = values.get(key)
         values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
     return values
+
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nbe kind<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""The template of SmolLM2, with a shorter word before all."""
+
+
+def chat_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with the template of many decoders."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    letters = {piece: i for i, piece in enumerate([*special, *pre_tokenizers.ByteLevel.alphabet()])}
+    backend = Tokenizer(pieces.BPE(vocab=letters, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=template,
+        model_max_length=512,
+    )
+
+
+def write_chat(folder: Path, seed: int = 0) -> Path:
+    """A random decoder of two layers of width 32 that converses, in transformers' layout."""
+    tokenizer = chat_tokenizer()
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():  # the usual scale of 0.02 makes every text nearly alike at this width
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(6)
+    model.save_pretrained(folder)
+    return folder

@@ -7,17 +7,17 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import peft
 import safetensors
 import safetensors.torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from overtone.config import Config
 from overtone.errors import RunError, WeightsError
-from overtone.models.encoder import Encoder
+from overtone.models.dropout import Dropout
 from overtone.run import write_atomic
 
 QUERY_VALUE = {
@@ -26,6 +26,9 @@ QUERY_VALUE = {
     "xlm-roberta": ("query", "value"),
     "canine": ("query", "value"),
     "distilbert": ("q_lin", "v_lin"),
+    "llama": ("q_proj", "v_proj"),
+    "qwen2": ("q_proj", "v_proj"),
+    "qwen3": ("q_proj", "v_proj"),
 }
 """What the query and value projections are called in each architecture."""
 
@@ -40,8 +43,19 @@ class LoraConfig(Config):
     targets: Literal["query-value", "all-linear"] = Field("query-value", description="what is adapted")
 
 
-def attach(body: Encoder, config: LoraConfig) -> None:
+class Adapted(Protocol):
+    """A body whose backbone is one of transformers, or that with an adapter."""
+
+    backbone: nn.Module
+
+
+def attach(body: Adapted, config: LoraConfig, *, causal: bool = False) -> None:
     """Freeze the body's backbone and put trainable adapters into it.
+
+    Args:
+        body: a fresh one.
+        config: which adapters.
+        causal: whether it is a causal language model with its output layer, which is not adapted.
 
     Raises:
         WeightsError: this architecture's projections have no known names.
@@ -60,12 +74,19 @@ def attach(body: Encoder, config: LoraConfig) -> None:
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # declared int, and used as a number
         lora_dropout=config.dropout,
         target_modules=targets,
+        task_type="CAUSAL_LM" if causal else None,
     )
     with _quiet():
         body.backbone = peft.get_peft_model(body.backbone, settings)
+    if (
+        causal and config.dropout
+    ):  # a decoder has so many adapters that drawing their masks is a share of a step
+        for module in body.backbone.modules():
+            if isinstance(module, peft.tuners.lora.LoraLayer):
+                module.lora_dropout["default"] = Dropout(config.dropout)
 
 
-def save(body: Encoder, folder: Path, base: str) -> None:
+def save(body: Adapted, folder: Path, base: str) -> None:
     """Write the adapter in PEFT's format; ``base`` is the hub id or folder of what it sits on."""
     backbone = body.backbone
     assert isinstance(backbone, peft.PeftModel)
@@ -101,7 +122,7 @@ def _is_json(value: object) -> bool:
     return True
 
 
-def load_merged(body: Encoder, folder: Path) -> None:
+def load_merged(body: Adapted, folder: Path) -> None:
     """Read an adapter from its folder and merge it into the body's weights.
 
     Raises:
@@ -117,3 +138,24 @@ def load_merged(body: Encoder, folder: Path) -> None:
         body.backbone = adapted.merge_and_unload()
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
         raise RunError(f"the adapter in {folder} is damaged: {error}", hint="train the run again") from error
+
+
+def restore(body: Adapted, folder: Path) -> None:
+    """Read an adapter's tensors from its folder into the body's, to be trained on or to be asked.
+
+    Raises:
+        RunError: they are missing, cut short, or of another shape.
+    """
+    adapted = body.backbone
+    assert isinstance(adapted, peft.PeftModel)
+    try:
+        written = safetensors.torch.load((folder / "adapter_model.safetensors").read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"the adapter in {folder} is damaged: {error}", hint="train the run again") from error
+    own = {name: tensor.shape for name, tensor in _tensors(adapted).items()}
+    if own != {name: tensor.shape for name, tensor in written.items()}:
+        raise RunError(
+            f"the adapter in {folder} is not of this model and rank",
+            hint="give the recipe the `body` and the `adapter` of that run",
+        )
+    peft.set_peft_model_state_dict(adapted, written)

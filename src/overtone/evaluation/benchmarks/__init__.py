@@ -1,4 +1,5 @@
 """Measures of a whole system on a benchmark of its kind.
 
+- ``qa``: how right the answers of a tutor are
 - ``retrieval``: how near the top the passages are that answer a question
 """

@@ -1,0 +1,243 @@
+"""The body that converses: a causal language model with an adapter, scores made only where they count."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import peft
+import safetensors
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from overtone.config import Config
+from overtone.errors import MissingExtraError, WeightsError
+from overtone.models import adapters, decoder, weights
+from overtone.models.adapters import LoraConfig
+from overtone.models.body import Body, States
+from overtone.models.model import Model
+
+HEAD = "answer"
+"""The one head, and the task of it: the next token of an answer."""
+
+_NEAR = 1e-2
+"""What rounding may change of a score, as a share of the largest."""
+
+
+class DecoderConfig(Config):
+    """Which decoder, and how its frozen weights are kept."""
+
+    kind: Literal["decoder"] = "decoder"
+    weights: str = Field(
+        "smollm2-135m-instruct", description="a name from `overtone weights list`, or a folder"
+    )
+    max_length: int = Field(
+        512, ge=4, description="tokens of a conversation; its oldest exchanges are cut first"
+    )
+    stored: Literal["fp32", "bf16", "int8", "nf4"] = Field(
+        "bf16",
+        description="how the frozen weights are kept; adapters are fp32; int8 and nf4 (QLoRA, Dettmers et "
+        "al. 2023) need the extra 'bnb'",
+    )
+    checkpointing: bool = Field(
+        False, description="compute a layer's states again for its gradient: less memory, more time"
+    )
+
+
+class CausalBody(Body):
+    """A causal language model without its output layer.
+
+    Several conversations may share a row: each has positions of its own, and sees nothing of the others.
+
+    Args:
+        backbone: a causal language model of transformers, perhaps with an adapter.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+
+    @property
+    def causal(self) -> PreTrainedModel:
+        """The language model itself, whatever adapter is in it."""
+        inner = self.backbone
+        if isinstance(inner, peft.PeftModel):
+            inner = inner.get_base_model()
+        assert isinstance(inner, PreTrainedModel)
+        return inner
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the width of the states."""
+        return int(self.causal.config.hidden_size)
+
+    @property
+    def max_length(self) -> int | None:
+        """How many tokens have a position."""
+        return int(self.causal.config.max_position_embeddings)
+
+    def forward(self, inputs: Tensor, attention_mask: Tensor) -> States:
+        """Ids (B, T) and the marks of ``Chats.pad``, (B, T, 2) → states (B, T, D)."""
+        numbers = attention_mask[..., 0]
+        where: dict[str, Tensor] = {}
+        if int(numbers.max()) > 1:
+            where = {"attention_mask": apart(numbers), "position_ids": positions(numbers)}
+        # Alone in its row, a conversation needs no mask: nothing in it sees the padding behind it.
+        output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
+        return States(output.last_hidden_state, attention_mask)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (..., D) → scores (..., V)."""
+        scores: Tensor = self.causal.get_output_embeddings()(states)  # type: ignore[no-untyped-call]
+        return scores
+
+    def step(self, state: DynamicCache | None, tokens: Tensor) -> tuple[Tensor, DynamicCache]:
+        """Read the next tokens (B, n) on from a state, which is changed → scores (B, V), and the state."""
+        cache = DynamicCache(config=self.causal.config) if state is None else state
+        output = self.causal(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1].float(), cache
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """The model as it was before it was adapted."""
+        assert isinstance(self.backbone, peft.PeftModel)
+        with self.backbone.disable_adapter():
+            yield
+
+
+def positions(numbers: Tensor) -> Tensor:
+    """The place of each token in its own conversation, from 0, (B, T)."""
+    place = torch.arange(numbers.shape[1], device=numbers.device).expand_as(numbers)
+    begins = torch.ones_like(numbers, dtype=torch.bool)
+    begins[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
+    return place - (place * begins).cummax(dim=1).values
+
+
+def apart(numbers: Tensor) -> Tensor:
+    """Which token sees which: an earlier one, or itself, of the same conversation; (B, 1, T, T)."""
+    same = numbers[:, None, :, None] == numbers[:, None, None, :]
+    return same.tril()
+
+
+class AnswerTokens(nn.Module):
+    """The head of what is said next, at trained tokens alone: a full vocabulary's scores are dear.
+
+    Args:
+        logits: states (..., D) → scores (..., V); the body's own output layer.
+    """
+
+    def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, states: States) -> Tensor:
+        """States (B, T, D) → scores of the M tokens that are trained, row by row, (M, V)."""
+        return self.logits(states.hidden[states.mask[..., 1] > 0])
+
+
+class ChatModel(Model):
+    """A decoder as the loop trains it.
+
+    Args:
+        body: with its adapter.
+    """
+
+    body: CausalBody
+
+    def __init__(self, body: CausalBody) -> None:
+        super().__init__(body, {HEAD: AnswerTokens(body.logits)})
+
+
+def build(config: DecoderConfig, adapter: LoraConfig) -> ChatModel:
+    """Pretrained weights, frozen, and a fresh adapter, drawn from torch's random state.
+
+    Raises:
+        WeightsError: the weights are not at hand, damaged or not those of a decoder that is known.
+        MissingExtraError: a package for GGUF or for quantised weights is not installed.
+    """
+    body = load(config)
+    adapters.attach(body, adapter, causal=True)
+    if config.checkpointing:
+        body.causal.activation_checkpointing_enable({"use_reentrant": False})
+    return ChatModel(body)
+
+
+def load(config: DecoderConfig) -> CausalBody:
+    """The pretrained weights alone.
+
+    Raises:
+        WeightsError, MissingExtraError: see ``build``.
+    """
+    folder = decoder.converted(weights.resolve(config.weights))
+    try:
+        return _read(folder, config)
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise WeightsError(
+            f"the weights in {folder} cannot be read: {error}", hint="get them again"
+        ) from error
+
+
+def _read(folder: Path, config: DecoderConfig) -> CausalBody:
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        output_loading_info=True,
+        **_storage(config.stored),
+    )
+    backbone: nn.Module = loaded[0]
+    missing = sorted(loaded[1]["missing_keys"])
+    if missing:  # transformers would fill them with random numbers and go on
+        raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
+    body = CausalBody(backbone.eval(), AutoTokenizer.from_pretrained(folder))
+    _check_output_layer(body)
+    return body
+
+
+def _storage(stored: str) -> dict[str, Any]:
+    """What ``from_pretrained`` is told.
+
+    Raises:
+        MissingExtraError: quantised weights need bitsandbytes.
+    """
+    if stored in ("fp32", "bf16"):
+        return {"dtype": torch.float32 if stored == "fp32" else torch.bfloat16}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bnb", f"body.stored={stored}")
+    if stored == "int8":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}  # type: ignore[no-untyped-call]
+    settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings}
+
+
+@torch.inference_mode()
+def _check_output_layer(body: CausalBody) -> None:
+    """Some decoders scale or cap the scores of their output layer, which ``logits`` would leave out.
+
+    Raises:
+        ValueError: this is one of them.
+    """
+    ids = torch.tensor([[1, 0]], device=next(body.parameters()).device)
+    whole = body.causal(input_ids=ids).logits
+    ours = body.logits(body.causal.base_model(input_ids=ids).last_hidden_state)
+    if not torch.allclose(whole.float(), ours.float(), atol=_NEAR * float(whole.abs().max())):
+        raise ValueError("its scores are not those of its output layer alone")
