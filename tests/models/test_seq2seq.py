@@ -151,7 +151,7 @@ def gradients(body, rows, width=8, pad=PAD):
     total = loss.total(scores, torch.tensor(rows))
     assert len(scores) == int(loss.count(torch.tensor(rows)))
     total.backward()
-    return float(total), {name: each.grad.clone() for name, each in body.named_parameters()}
+    return total.item(), {name: each.grad.clone() for name, each in body.named_parameters()}
 
 
 def test_padding_counts_nothing_in_the_loss_and_in_its_gradient():
@@ -176,7 +176,7 @@ def test_the_loss_is_torchs_over_the_answers_tokens():
     for row, answer in enumerate(ANSWERS):
         targets[row, : len(answer) - 1] = torch.tensor(answer[1:])
     theirs = nn.functional.cross_entropy(body.logits(states.hidden).transpose(1, 2), targets, reduction="sum")
-    assert gradients(body, [0, 1, 2])[0] == pytest.approx(float(theirs), rel=1e-6)
+    assert gradients(body, [0, 1, 2])[0] == pytest.approx(theirs.item(), rel=1e-6)
 
 
 def test_the_share_decays_by_the_epoch():

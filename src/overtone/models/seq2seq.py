@@ -104,9 +104,9 @@ class AdditiveAttention(nn.Module):
     def forward(self, state: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """States (B, D) → the mean of the memory's values (B, 2D), and its weights (B, S)."""
         compared = torch.tanh(self.query(state)[:, None] + memory.keys)  # (B, S, D)
-        energies = self.score(compared)[..., 0].float().masked_fill(~memory.mask, float("-inf"))
+        energies = self.score(compared)[..., 0].masked_fill(~memory.mask, float("-inf"))
         weights = energies.softmax(dim=-1)
-        return (weights[:, None] @ memory.values.to(weights.dtype))[:, 0], weights
+        return (weights[:, None] @ memory.values)[:, 0], weights
 
 
 class Seq2SeqBody(Body):
@@ -259,7 +259,7 @@ class Seq2SeqBody(Body):
     def _advance(self, state: AnswerState, embedded: Tensor) -> tuple[AnswerState, Tensor, Tensor]:
         """Read one embedded token (B, E) → the state, whose attention stays, the context and its weights."""
         context, weights = self.attention(state.hidden[-1], state.memory)
-        below = torch.cat([embedded, context.to(embedded.dtype)], dim=-1)
+        below = torch.cat([embedded, context], dim=-1)
         hidden, cell = list[Tensor](), list[Tensor]()
         for layer, reader in enumerate(self.cells):
             top, kept = reader(
