@@ -12,7 +12,7 @@ def test_a_row_is_a_piece_of_the_answer(asked, said, tmp_path):
     names = [f"$asked_{n}" for n in range(asked)], [f"said {n}" for n in range(said)]
     figure = plots_attention.attention(weights, *names)
     axes = figure.axes[0]
-    assert axes.images[0].get_array() == pytest.approx(weights)
+    assert np.asarray(axes.images[0].get_array()) == pytest.approx(weights)
     assert axes.images[0].get_clim() == (0, 1)
     assert [each.get_text() for each in axes.get_xticklabels()] == names[0]
     assert [each.get_text() for each in axes.get_yticklabels()] == names[1]
