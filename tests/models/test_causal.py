@@ -17,11 +17,12 @@ from overtone.inference import generate
 from overtone.inference.generate import SamplingConfig
 from overtone.models import adapters, causal
 from overtone.models.adapters import LoraConfig
-from overtone.models.causal import HEAD, DecoderConfig, apart, positions
+from overtone.models.answers import HEAD
+from overtone.models.causal import DecoderConfig, apart, positions
 from overtone.models.dropout import Dropout
 from overtone.run import Run
+from overtone.training.answer_loss import AnswerLoss
 from overtone.training.loop import Loop, TrainConfig, TrainingData
-from overtone.training.next_token import AnswerLoss
 from overtone.training.tasks import Task
 from toys import FILLER, chat_tokenizer, write_chat
 

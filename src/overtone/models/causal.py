@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +26,9 @@ from overtone.config import Config
 from overtone.errors import MissingExtraError, WeightsError
 from overtone.models import adapters, decoder, weights
 from overtone.models.adapters import LoraConfig
+from overtone.models.answers import HEAD, AnswerTokens
 from overtone.models.body import Body, States
 from overtone.models.model import Model
-
-HEAD = "answer"
-"""The one head, and the task of it: the next token of an answer."""
 
 _NEAR = 1e-2
 """What rounding may change of a score, as a share of the largest."""
@@ -91,14 +89,14 @@ class CausalBody(Body):
         return int(self.causal.config.max_position_embeddings)
 
     def forward(self, inputs: Tensor, attention_mask: Tensor) -> States:
-        """Ids (B, T) and the marks of ``Chats.pad``, (B, T, 2) → states (B, T, D)."""
+        """Ids (B, T) and the marks of ``Chats.pad`` (B, T, 2) → states (B, T, D) and what is learnt."""
         numbers = attention_mask[..., 0]
         where: dict[str, Tensor] = {}
         if int(numbers.max()) > 1:
             where = {"attention_mask": apart(numbers), "position_ids": positions(numbers)}
         # Alone in its row, a conversation needs no mask: nothing in it sees the padding behind it.
         output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
-        return States(output.last_hidden_state, attention_mask)
+        return States(output.last_hidden_state, attention_mask[..., 1])
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., D) → scores (..., V)."""
@@ -131,22 +129,6 @@ def apart(numbers: Tensor) -> Tensor:
     """Which token sees which: an earlier one, or itself, of the same conversation; (B, 1, T, T)."""
     same = numbers[:, None, :, None] == numbers[:, None, None, :]
     return same.tril()
-
-
-class AnswerTokens(nn.Module):
-    """The head of what is said next, at trained tokens alone: a full vocabulary's scores are dear.
-
-    Args:
-        logits: states (..., D) → scores (..., V); the body's own output layer.
-    """
-
-    def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, states: States) -> Tensor:
-        """States (B, T, D) → scores of the M tokens that are trained, row by row, (M, V)."""
-        return self.logits(states.hidden[states.mask[..., 1] > 0])
 
 
 class ChatModel(Model):

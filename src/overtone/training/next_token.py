@@ -7,8 +7,6 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from overtone.data.chat import Chats
-
 ROWS = 256
 """Rows of scores that are worked on at once: in fp32 they stay in a core's cache."""
 
@@ -31,28 +29,6 @@ class NextTokenLoss:
     def count(self, targets: Tensor) -> Tensor:
         """How many tokens (B, T) holds, ()."""
         return torch.tensor(targets.numel())
-
-
-class AnswerLoss:
-    """The same of the trained tokens of conversations alone.
-
-    Args:
-        chats: what the rows are of.
-    """
-
-    whole_step: ClassVar[bool] = False
-
-    def __init__(self, chats: Chats) -> None:
-        self.chats = chats
-        self.counts = torch.from_numpy(chats.counts)
-
-    def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Scores of the rows' M trained tokens (M, V) and the rows' numbers (B,) → the sum, ()."""
-        return NextTokenLoss().total(outputs[None], self.chats.wanted(targets.tolist())[None])
-
-    def count(self, targets: Tensor) -> Tensor:
-        """How many tokens of these rows (B,) are trained, ()."""
-        return self.counts[targets.cpu()].sum()
 
 
 class _Context(Protocol):
