@@ -12,20 +12,20 @@ import overtone
 ROOT = Path(overtone.__file__).parent
 LEVELS = [
     {"errors"},
-    {"cache", "config", "scores", "breakdown", "correlation", "likelihood", "progress", "run"},
+    {"cache", "config", "schema", "scores", "breakdown", "correlation", "likelihood", "progress", "run"},
     {"data"},
     {"models"},
     {"training"},
     {"inference"},
     {"evaluation"},
     {"apps"},
-    {"recipe", "recipes", "schema", "grid", "language_recipe", "embedder_recipe", "kinds"},
-    {"system", "lineage", "teaching", "language_system", "claim", "mining"},
-    {"proof", "language_proof", "embedder_proof"},
-    {"pipeline", "language_model", "embedder_model"},
+    {"recipe", "recipes", "grid", "language_recipe", "embedder_recipe", "chat_recipe", "kinds"},
+    {"system", "lineage", "teaching", "language_system", "chat_prompt", "chat_system", "claim", "mining"},
+    {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof"},
+    {"pipeline", "language_model", "embedder_model", "chat_model"},
     {"study", "jury", "exporting"},
     {"doctor", "backbones"},
-    {"cli", "cli_bench", "cli_known", "cli_generate", "dispatch"},
+    {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "dispatch"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""
 

@@ -14,16 +14,29 @@ from overtone import dispatch, kinds, pipeline, recipe
 from overtone.config import Config
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
+from overtone.data.sources.asl_signing import AslSigningSource
 from overtone.data.sources.clinc150 import Clinc150Source
 from overtone.data.sources.dailydialog import DailyDialogSource
+from overtone.data.sources.deaf_knowledge import DeafKnowledgeSource
+from overtone.data.sources.education_dialogue import EducationDialogueSource
 from overtone.data.sources.politeness import PolitenessSource
 from overtone.data.sources.reccon import RecconSource
+from overtone.data.sources.tutoring import TutoringSource
 from overtone.data.sources.wikipassages import WikipassagesSource
 from overtone.data.sources.wikitext2 import Wikitext2Source
 from overtone.data.vocabulary import WordPieceVocabulary
 from overtone.errors import DataError
 from overtone.run import Run
-from toys import embedder, language, sentences, write_collection, write_documents
+from toys import (
+    chat,
+    embedder,
+    language,
+    sentences,
+    write_answers,
+    write_chat,
+    write_collection,
+    write_documents,
+)
 
 SOURCE = str(Path(overtone.__file__).parent)
 LABELS = ["joy", "sadness", "anger"]
@@ -202,6 +215,33 @@ def embedders(tiny, folder, texts):
     dispatch.run(kinds.parse(values, "test"), Run(folder / "started"))
 
 
+def tutor(tiny, folder):
+    """A decoder that looks facts up, and one that goes on from it."""
+    pytest.importorskip("bm25s")
+    weights, path = write_chat(folder / "decoder"), write_answers(folder / "facts.jsonl")
+    seen = {"weights": str(tiny), "max_length": 32}
+    general = [{"kind": "table", "path": str(write_documents(folder / "general.jsonl", 5))}]
+    values = chat(
+        weights,
+        path,
+        grounding={"share": 0.2, "lookup": {"embedder": seen}},
+        train={"epochs": 1},
+        exam={"embedder": seen, "general": general, "general_tokens": 50, "window": 32},
+    )
+    first = dispatch.run(kinds.parse(values, "test"), Run(folder / "first"))
+    values |= {"name": "second", "start": str(first.folder)}
+    dispatch.run(kinds.parse(values, "test"), Run(folder / "second"))
+    TutoringSource(parts=("cima",)).build()
+    DeafKnowledgeSource().build()
+    AslSigningSource().build()
+    dialogue = {"background_info": {}, "conversation": [{"role": "Student", "text": "why"}]}
+    dialogue["conversation"].append({"role": "Teacher", "text": "so"})
+    lessons = folder / "conversations_train1.json"
+    lessons.write_text(json.dumps([dialogue]))
+    source = EducationDialogueSource(path=lessons).build()
+    assert len(list(source.records(folder))) == 1
+
+
 def varied(tiny, folder):
     """Weights from the variance of recent losses, on one task."""
     rows = [{"text": text, "label": label} for text, label in sentences(60)]
@@ -237,6 +277,7 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
         assert overtone.load(run.folder).generate("happy", max_tokens=2)
     dispatch.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
     embedders(tiny, tmp_path, texts)
+    tutor(tiny, tmp_path)
     for vocabulary_source in (WikipassagesSource(), Wikitext2Source()):
         vocabulary_source.build()
     with pytest.raises(DataError):

@@ -345,7 +345,7 @@ def test_every_figure_of_the_log_is_called_a_prototype():
 def test_every_recipe_is_described():
     pages = {
         name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-        for name in ("affect", "emotion", "language")
+        for name in ("affect", "emotion", "language", "tutor")
     }
     pages["embedder"] = pages["language"]
     for name in recipes.shipped():

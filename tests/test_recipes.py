@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from overtone import dispatch, embedder_model, kinds, pipeline, proof, recipe, system
+from overtone import chat_model, dispatch, embedder_model, kinds, pipeline, proof, recipe, system
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -19,7 +19,7 @@ from overtone.data.sources import (
     politeness,
 )
 from overtone.run import Run, read_json
-from toys import language, write_documents
+from toys import chat, language, write_answers, write_chat, write_documents
 
 ROWS = {"train": 12, "validation": 12, "test": 4}
 """Rows a label that are kept of each split."""
@@ -205,6 +205,48 @@ def test_every_embedder_trains_and_reports(name, tmp_path, minilm, natural_quest
     assert loaded.encode(["who wrote it"]).shape == (1, 32)
     facts = json.loads(run.manifest.read_text())
     assert facts["licence"]["weights"].startswith("trained from scratch")
+
+
+def few(prepared):
+    """Of each split some rows, from all data sets."""
+
+    def thinned(rows, most):
+        return rows[:: max(1, len(rows) // most)][:most]
+
+    splits = {"train": 24, "validation": 6, "test": 6}
+    rows = {name: thinned(prepared.splits[name], most) for name, most in splits.items()}
+    return dataclasses.replace(prepared, splits=Splits(**rows), unanswered=prepared.unanswered[:8])
+
+
+@pytest.mark.parametrize("name", OF_KIND["chat"])
+def test_every_tutor_trains_and_reports(name, tmp_path, minilm, data_root, monkeypatch):
+    """On a few real conversations, with a small random decoder, and a first stage to start from."""
+    pytest.importorskip("bm25s")
+    weights = write_chat(tmp_path / "weights")
+    small = ["train.epochs=1", f"body.weights={weights}", "exam.resamples=100", "exam.sampling.max_tokens=4"]
+    small += ["exam.general_tokens=200", "body.max_length=512"]
+    start = kinds.read(name).start
+    if start is not None:
+        path = write_answers(tmp_path / "facts.jsonl")
+        adapter = {"r": 16, "alpha": 32}
+        values = chat(weights, path, name=start.name, train={"epochs": 1}, adapter=adapter)
+        dispatch.run(kinds.parse(values, "test"), Run(tmp_path / start.name))
+        small += [f"start={tmp_path / start.name}"]
+    real = chat_model.divide
+    monkeypatch.setattr(
+        chat_model, "divide", lambda recipe: few(real(recipe)) if recipe.name == name else real(recipe)
+    )
+    run = Run(tmp_path / name)
+    dispatch.run(kinds.read(name, small), run)
+    check_folder(run)
+    facts = json.loads(run.manifest.read_text())
+    mask = facts["mask"]["train"]
+    assert mask["ended"] >= 1 - mask["cut"] / mask["conversations"]
+    report = (run.folder / "report.md").read_text()
+    assert "### wikitext2" in report
+    loaded = system.load(run.folder)
+    assert (loaded.lookup is not None) == ("### Unknown questions" in report)
+    assert len(loaded.answer(["Who are you?", "What is a sign?"], max_tokens=4, temperature=0)) == 2
 
 
 @pytest.fixture

@@ -345,6 +345,50 @@ def embedder(path: Path, **changes: Any) -> dict[str, Any]:
     return values
 
 
+def write_answers(path: Path, facts: int = 12) -> Path:
+    """Facts asked in three wordings each, as JSON lines of questions and answers."""
+    chance = random.Random(0)
+    rows = []
+    for _ in range(facts):
+        what, where = ("".join(chance.choices(string.ascii_lowercase, k=5)) for _ in range(2))
+        asked = (f"where is the {what}?", f"which house holds {what} now", f"tell me of {what}: its place")
+        rows += [{"question": text, "answer": f"It is in {where}."} for text in asked]
+    return write_rows(path, rows)
+
+
+def chat(weights: Path, path: Path, **changes: Any) -> dict[str, Any]:
+    """The recipe of a tuned decoder of seconds; ``changes`` are merged one level."""
+    values: dict[str, Any] = {
+        "kind": "chat",
+        "name": "guide",
+        "description": "A toy.",
+        "data": {"sources": [{"kind": "qa", "path": str(path)}], "validation": 0.2, "test": 0.2},
+        "body": {"weights": str(weights), "max_length": 256, "stored": "fp32"},
+        "adapter": {"r": 2, "alpha": 4, "dropout": 0.0, "targets": "all-linear"},
+        "system": "Be brief.",
+        "pack": 300,
+        "train": {
+            "epochs": 2,
+            "batch_size": 4,
+            "precision": "fp32",
+            "optim": {"lr": 0.01},
+            "early_stopping": {"metric": "loss"},
+            "log_every": 1,
+            "checkpoint_every": 3,
+        },
+        "exam": {
+            "trained": 4,
+            "sampling": {"temperature": 0, "max_tokens": 6},
+            "embedder": None,
+            "resamples": 100,
+        },
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return values
+
+
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nbe kind<|im_end|>\n' }}{% endif %}"
@@ -357,7 +401,7 @@ CHATML = (
 def chat_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer with the template of many decoders."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    letters = {piece: i for i, piece in enumerate([*special, *pre_tokenizers.ByteLevel.alphabet()])}
+    letters = {piece: i for i, piece in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     backend = Tokenizer(pieces.BPE(vocab=letters, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

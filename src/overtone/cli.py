@@ -15,6 +15,7 @@ from overtone.apps.catalogue import Json, data_app, err, out, weights_app
 from overtone.apps.searching import search_app
 from overtone.apps.tokenizing import tokenize
 from overtone.cli_bench import bench_app
+from overtone.cli_chat import chat
 from overtone.cli_generate import generate
 from overtone.cli_known import Sets, data_schema, data_show, recipes
 from overtone.errors import OvertoneError, RunError, UsageError
@@ -39,6 +40,7 @@ data_app.command("tokenize")(tokenize)
 data_app.command("show")(data_show)
 data_app.command("schema")(data_schema)
 app.command("generate")(generate)
+app.command("chat")(chat)
 app.command("recipes")(recipes)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -52,6 +54,9 @@ Name = Annotated[str | None, typer.Option("--name", help="The run's folder name,
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
 With = Annotated[
     list[Path] | None, typer.Option("--with", help="Another run, for the ensemble of all; may be repeated.")
+]
+From = Annotated[
+    Path | None, typer.Option("--from", help="The run that this one starts from; sets `start` of the recipe.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start over, and delete the old run.")]
 
@@ -105,6 +110,7 @@ def run(
     name: Name = None,
     runs: Runs = Path("runs"),
     set_: Sets = None,
+    from_: From = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Do all of it: data, model, fit, evaluation, report. A run that was stopped goes on where it stood."""
@@ -118,7 +124,7 @@ def run(
         raise UsageError(
             f"{recipe} is a run's folder and has its name", hint="leave --name out, or give a recipe"
         )
-    resolved = kinds.read(str(Path(recipe) / "recipe.yaml") if going_on else recipe, set_ or [])
+    resolved = kinds.read(str(Path(recipe) / "recipe.yaml") if going_on else recipe, _changes(set_, from_))
     folder = Run(Path(recipe)) if going_on else _place(resolved, runs, name)
     _say_recipe(resolved)
     dispatch.run(resolved, folder, overwrite=overwrite)
@@ -131,12 +137,13 @@ def train(
     name: Name = None,
     runs: Runs = Path("runs"),
     set_: Sets = None,
+    from_: From = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fit the model alone; `overtone run RUNS/NAME` evaluates it afterwards."""
     from overtone import dispatch, kinds
 
-    resolved = kinds.read(recipe, set_ or [])
+    resolved = kinds.read(recipe, _changes(set_, from_))
     folder = _place(resolved, runs, name)
     _say_recipe(resolved)
     verbs = dispatch.of(resolved)
@@ -147,6 +154,11 @@ def train(
             return
         verbs.train(resolved, verbs.prepare(resolved, folder), folder)
     err.print(Text(f"wrote {folder.model}"))
+
+
+def _changes(set_: list[str] | None, from_: Path | None) -> list[str]:
+    """The changes to a recipe, with the run that it starts from."""
+    return [*(set_ or []), *([] if from_ is None else [f"start={from_}"])]
 
 
 def _place(recipe: BaseRecipe, runs: Path, name: str | None) -> Run:

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from overtone import embedder_model, embedder_proof, language_model, language_proof, pipeline, proof
+from overtone import (
+    chat_model,
+    chat_proof,
+    embedder_model,
+    embedder_proof,
+    language_model,
+    language_proof,
+    pipeline,
+    proof,
+)
+from overtone.chat_recipe import ChatRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
@@ -84,8 +94,23 @@ EMBEDDER = Verbs(
 )
 
 
+CHAT = Verbs(
+    begin=chat_model.begin,
+    finished=chat_model.finished,
+    prepare=chat_model.prepare,
+    train=chat_model.train,
+    prove=chat_proof.prove,
+    divide=chat_model.divide,
+    reports=lambda conversations: {"conversations": conversations.report},
+    told=_standings,
+    example="overtone chat {}",
+)
+
+
 def of(recipe: AnyRecipe) -> Verbs:
     """The steps of a recipe's kind."""
+    if isinstance(recipe, ChatRecipe):
+        return CHAT
     if isinstance(recipe, EmbedderRecipe):
         return EMBEDDER
     return LANGUAGE if isinstance(recipe, LanguageRecipe) else READER

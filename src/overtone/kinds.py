@@ -6,19 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overtone import recipe as recipes
+from overtone.chat_recipe import ChatRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import UsageError, did_you_mean
 from overtone.language_recipe import LanguageRecipe
 from overtone.recipe import BaseRecipe, Recipe
 from overtone.schema import check
 
-AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe
+AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe
 """A recipe of any kind."""
 
 READER = "reader"
 """The kind of a recipe that names none: one with tasks, whose model reads texts."""
 
-KINDS: dict[str, type[BaseRecipe]] = {READER: Recipe, "language": LanguageRecipe, "embedder": EmbedderRecipe}
+KINDS: dict[str, type[BaseRecipe]] = {
+    READER: Recipe,
+    "language": LanguageRecipe,
+    "embedder": EmbedderRecipe,
+    "chat": ChatRecipe,
+}
 """Kind → its recipe."""
 
 
@@ -57,5 +63,7 @@ def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
             return check(LanguageRecipe, values, origin, hint="the schema: overtone data schema language")
         case "embedder":
             return check(EmbedderRecipe, values, origin, hint="the schema: overtone data schema embedder")
+        case "chat":
+            return check(ChatRecipe, values, origin, hint="the schema: overtone data schema chat")
         case kind:
             raise UsageError(f"{origin}: no kind of recipe '{kind}'", hint=did_you_mean(str(kind), KINDS))

@@ -7,8 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-from overtone import kinds, language_system, lineage
+from overtone import chat_system, kinds, language_system, lineage
 from overtone import recipe as recipes
+from overtone.chat_recipe import ChatRecipe
+from overtone.chat_system import ChatSystem
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity
@@ -35,7 +37,9 @@ def shipped() -> Path:
     return Path(str(resources.files("overtone") / "pretrained" / "emotion-open"))
 
 
-def load(run: str | Path | Sequence[str | Path] | None = None) -> System | LanguageSystem | TrainedEmbedder:
+def load(
+    run: str | Path | Sequence[str | Path] | None = None,
+) -> System | LanguageSystem | TrainedEmbedder | ChatSystem:
     """Load a trained run, an ensemble of several readers, or the classifier that ships with the package.
 
     Args:
@@ -60,6 +64,8 @@ def load(run: str | Path | Sequence[str | Path] | None = None) -> System | Langu
         return language_system.load(found, recipe)
     if isinstance(recipe, EmbedderRecipe):
         return own.load(found.model)
+    if isinstance(recipe, ChatRecipe):
+        return chat_system.load(found, recipe)
     reader = load_reader(recipe, found)
     cascade = None
     if (found.model / "cascade" / "cascade.json").exists():
@@ -80,6 +86,19 @@ def load_language(folder: Path) -> LanguageSystem:
     loaded = load(folder)
     if not isinstance(loaded, LanguageSystem):
         raise UsageError(f"{folder} is no language model", hint="train one with: overtone run language")
+    return loaded
+
+
+def load_chat(folder: Path) -> ChatSystem:
+    """Load a tuned decoder.
+
+    Raises:
+        RunError: not a trained run, or a file is damaged.
+        UsageError: a run of another kind.
+    """
+    loaded = load(folder)
+    if not isinstance(loaded, ChatSystem):
+        raise UsageError(f"{folder} is no tuned decoder", hint="train one with: overtone run tutor-knowledge")
     return loaded
 
 
@@ -110,9 +129,8 @@ def trained(folder: Path) -> Run:
 
 
 def _is_trained(folder: Path) -> bool:
-    return any(
-        (folder / "model" / name).exists() for name in ("labels.json", language_system.FACTS, own.FILE)
-    )
+    last = ("labels.json", language_system.FACTS, own.FILE, chat_system.FACTS)
+    return any((folder / "model" / name).exists() for name in last)
 
 
 def _load_ensemble(folders: Sequence[Path]) -> System:

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from overtone.errors import UsageError
-from overtone.inference.generate import SamplingConfig, draw, filtered, generate, stream
+from overtone.inference.generate import Begins, SamplingConfig, draw, filtered, generate, stream
 from overtone.models.lstm import LstmConfig, LstmModel
 from overtone.models.transformer import TransformerConfig, TransformerModel
 
@@ -74,6 +74,35 @@ def test_a_row_does_not_depend_on_its_neighbours(kind, temperature):
     for row, prompt in enumerate(PROMPTS):
         alone = call(model, [prompt], config.model_copy(update={"seed": 5 + row}))
         assert alone == [together[row]]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_seeds_of_its_own_are_those_of_a_row_alone(kind):
+    model = build(kind)
+    config = SamplingConfig(max_tokens=6, seed=1)
+    found = generate(model, PROMPTS, config, None, "cpu", seeds=[9, 4, 9, 1])
+    for prompt, seed, made in zip(PROMPTS, (9, 4, 9, 1), found, strict=True):
+        assert call(model, [prompt], config.model_copy(update={"seed": seed})) == [made]
+
+
+class AtOnce(Counting):
+    """Reads prompts of any lengths at once."""
+
+    def begin(self, prompts):
+        self.read += max(map(len, prompts))
+        last = torch.tensor([prompt[-1] for prompt in prompts])
+        scores = torch.full((len(prompts), V), -100.0)
+        scores[torch.arange(len(prompts)), (last + 1) % V] = 100.0
+        return scores, 0
+
+
+def test_a_model_that_begins_speaks_in_all_rows_at_once():
+    model = AtOnce()
+    assert isinstance(model, Begins)
+    assert not isinstance(Counting(), Begins)
+    told = stream(model, [[1], [5, 6, 7]], SamplingConfig(max_tokens=3), 10, "cpu")
+    assert list(told) == [[2, 8], [3, 9], [4, None]]
+    assert model.read == 3 + 2
 
 
 def test_the_seed_decides_and_rows_differ():

@@ -223,7 +223,9 @@ def test_four_by_two_is_one_by_eight(folder, chats, tmp_path):
 
 
 def test_an_adapter_loads_in_plain_peft(folder, chats, tmp_path):
-    made = stir(model(folder)).eval()
+    made, again = stir(model(folder)).eval(), model(folder, seed=5)
+    for each in (made, again):  # as theirs, so that every bit can be compared
+        each.body.causal.set_attn_implementation("sdpa")
     adapters.save(made.body, tmp_path, str(folder))
     ids = torch.tensor([chats[1].ids])
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -235,7 +237,6 @@ def test_an_adapter_loads_in_plain_peft(folder, chats, tmp_path):
         assert torch.equal(by_itself(input_ids=ids).logits, ours)
         with made.body.without_adapter():
             assert not torch.allclose(made.body.causal(input_ids=ids).logits, ours)
-    again = model(folder, seed=5)
     adapters.restore(again.body, tmp_path)
     with torch.no_grad():
         assert torch.equal(again.eval().body.backbone(input_ids=ids).logits, ours)
@@ -276,6 +277,77 @@ def test_steps_are_the_model_read_at_once(folder, chats):
     together = generate.generate(made.body, prompts, config, None, "cpu")
     alone = [generate.generate(made.body, [each], config, None, "cpu")[0] for each in prompts]
     assert together == alone
+
+
+LENGTHS = (9, 40, 1, 23)
+
+
+def prompts_of(chats):
+    return [chats[n].ids[:length] for n, length in enumerate(LENGTHS)]
+
+
+def test_prompts_read_at_once_are_those_read_alone(folder, chats):
+    made = stir(model(folder)).eval()
+    prompts = prompts_of(chats)
+    with torch.no_grad():
+        scores, state = made.body.begin(prompts)
+        assert state.padding.tolist() == [31, 0, 39, 17]
+        more = torch.tensor([[5, 6, 7]] * 4)
+        after, state = made.body.step(state, more[:, :2])
+        last, _ = made.body.step(state, more[:, 2:])
+        for row, prompt in enumerate(prompts):
+            whole = made.body.backbone(input_ids=torch.tensor([[*prompt, 5, 6, 7]])).logits[0]
+            assert torch.allclose(scores[row], whole[len(prompt) - 1], atol=1e-5)
+            assert torch.allclose(after[row], whole[-2], atol=1e-5)
+            assert torch.allclose(last[row], whole[-1], atol=1e-5)
+
+
+def test_prompts_of_one_length_need_no_mask(folder, chats):
+    made = model(folder).eval()
+    with torch.no_grad():
+        scores, state = made.body.begin([chats[0].ids[:9], chats[1].ids[:9]])
+        expected, _ = made.body.step(None, torch.tensor([chats[0].ids[:9], chats[1].ids[:9]]))
+    assert state.padding is None
+    assert torch.equal(scores, expected)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_padded_row_says_what_it_says_alone(folder, chats, temperature):
+    made = stir(model(folder)).eval()
+    config = SamplingConfig(temperature=temperature, max_tokens=20, seed=3)
+    together = generate.generate(made.body, prompts_of(chats), config, 2, "cpu")
+    for row, prompt in enumerate(prompts_of(chats)):
+        alone = config.model_copy(update={"seed": 3 + row})
+        assert generate.generate(made.body, [prompt], alone, 2, "cpu") == [together[row]]
+    assert len({tuple(each) for each in together}) == 4
+
+
+def test_greedy_answers_are_those_of_transformers(folder, chats):
+    made, prompts = stir(model(folder)).eval(), prompts_of(chats)
+    width = max(LENGTHS)
+    theirs = made.body.backbone.generate(
+        input_ids=torch.tensor([[2] * (width - len(each)) + list(each) for each in prompts]),
+        attention_mask=torch.tensor([[0] * (width - n) + [1] * n for n in LENGTHS]),
+        do_sample=False,
+        max_new_tokens=20,
+        eos_token_id=None,
+        pad_token_id=2,
+    )
+    config = SamplingConfig(temperature=0, max_tokens=20)
+    ours = generate.generate(made.body, prompts, config, None, "cpu")
+    assert ours == theirs[:, width:].tolist()
+
+
+def test_what_was_read_can_be_forgotten_from_the_end(folder, chats):
+    made = model(folder).eval()
+    ids = torch.tensor([chats[0].ids])
+    with torch.no_grad():
+        _, state = made.body.step(None, ids[:, :30])
+        assert state.can_be_cropped
+        state.crop(12)
+        found, _ = made.body.step(state, ids[:, 12:20])
+        expected, _ = made.body.step(None, ids[:, :20])
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_quantised_weights_name_their_extra(folder, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -56,6 +57,13 @@ class Encoded:
         places = np.minimum(self.offsets[chosen][:, None] + columns, len(self.flat) - 1)
         ids = np.where(mask, self.flat[places], self.pad_id)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def gathered(texts: Sequence[Sequence[int]], pad_id: int, cut: int = 0) -> Encoded:
+    """Texts that are ids already, one after the other."""
+    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    flat = np.fromiter(chain.from_iterable(texts), dtype=np.int64, count=int(offsets[-1]))
+    return Encoded(flat, offsets, pad_id, cut)
 
 
 def by_length(lengths: NDArray[np.int64], budget: int = 2048) -> list[list[int]]:

@@ -125,7 +125,7 @@ def encode(
     _check(turns)
     _refuse_special(tokenizer, turns)
     chat, kept = _whole(tokenizer, turns, answers), list(turns)
-    while len(chat.ids) > max_length and (shorter := _without_oldest(kept)) is not None:
+    while len(chat.ids) > max_length and (shorter := without_oldest(kept)) is not None:
         kept = shorter
         chat = _whole(tokenizer, kept, answers)
     cut = len(kept) < len(turns)
@@ -154,7 +154,7 @@ def _refuse_special(tokenizer: PreTrainedTokenizerBase, turns: Turns) -> None:
             raise DataError(f"a turn holds the special token '{found}'", hint="take it out of the text")
 
 
-def _without_oldest(turns: Turns) -> list[Turn] | None:
+def without_oldest(turns: Turns) -> list[Turn] | None:
     """The same without the user's first turn and what follows up to the next; None where there is but one."""
     asked = [place for place, turn in enumerate(turns) if turn.role == "user"]
     if len(asked) < 2:

@@ -105,7 +105,7 @@ def prepare(
     rest, test = stream.hold_out(rows, config.test, seed)
     train, validation = stream.hold_out(rest, config.validation * len(rows) / len(rest), seed)
     divided = Splits(tuple(train), tuple(validation), tuple(test))
-    beside = [_judging(choice) for choice in others]
+    beside = [judging(choice) for choice in others]
     named = [*cards, *(card.name for card, _ in beside)]
     if len(set(named)) < len(named):
         raise DataError("a data set is named twice", hint="in data.sources or in evaluate.others, and once")
@@ -139,8 +139,12 @@ def prepare(
     )
 
 
-def _judging(choice: Wikitext2Source | TableSource) -> tuple[Card, tuple[Record, ...]]:
-    """The documents of a data set that only judge: of its test split, or all where it has none."""
+def judging(choice: Wikitext2Source | TableSource) -> tuple[Card, tuple[Record, ...]]:
+    """A data set that only judges, and its documents: of its test split, or all where it has none.
+
+    Raises:
+        DataError: files missing or wrong, or no such document.
+    """
     card, rows = _documents(choice)
     test = tuple(row for row in rows if row.split in ("test", None) and row.text.strip())
     if not test:

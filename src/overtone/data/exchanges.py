@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from overtone.data.batches import Encoded
+from overtone.data.batches import Encoded, gathered
 from overtone.data.pairs import Pairs
 from overtone.data.vocabulary import Vocabulary
 from overtone.errors import DataError
@@ -135,6 +135,4 @@ def _framed(texts: Encoded, max_tokens: int, marks: Marks, *, answer: bool) -> E
     for begin, length in zip(begins, lengths, strict=True):
         after = [] if answer and length > max_tokens else [marks.end]
         rows.append([*before, *texts.flat[begin : begin + min(length, max_tokens)], *after])
-    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    flat = np.array([token for row in rows for token in row], dtype=np.int64)
-    return Encoded(flat, offsets, marks.pad, int((lengths > max_tokens).sum()))
+    return gathered(rows, marks.pad, int((lengths > max_tokens).sum()))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from overtone.data.batches import Encoded
 from overtone.data.records import Record
 from overtone.data.vocabulary import Vocabulary
 from overtone.errors import DataError
@@ -49,14 +50,27 @@ def build(vocabulary: Vocabulary, texts: Sequence[str]) -> Stream:
     Raises:
         DataError: there are none, or they are all empty.
     """
-    encoded = vocabulary.encode(texts)
+    return joined(vocabulary.encode(texts), vocabulary.end_id, texts)
+
+
+def joined(encoded: Encoded, end: int, texts: Sequence[str]) -> Stream:
+    """Documents that are cut already, in a row.
+
+    Args:
+        encoded: the documents in tokens.
+        end: the end-of-text token.
+        texts: the documents.
+
+    Raises:
+        DataError: see ``build``.
+    """
     if not len(encoded.flat):
         raise DataError(
             "there is no text for a stream of tokens", hint="check the data with: overtone data show NAME"
         )
     # An end after each document: of document d, d ends and the first one stand before its tokens.
     before = np.repeat(np.arange(1, len(texts) + 1), encoded.lengths)
-    ids = np.full(len(encoded.flat) + len(texts) + 1, vocabulary.end_id, dtype=np.int64)
+    ids = np.full(len(encoded.flat) + len(texts) + 1, end, dtype=np.int64)
     ids[np.arange(len(encoded.flat)) + before] = encoded.flat
     return Stream(
         ids,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from overtone.data.batches import Encoded
+from overtone.data.batches import Encoded, gathered
 
 CHARACTERS = 64
 """Characters that are read of a text for each token that is kept."""
@@ -32,7 +31,7 @@ def encode(
         The ids of all N texts in one flat array, with how many texts were cut.
     """
     if not texts:
-        return Encoded(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), tokenizer.pad_token_id, 0)
+        return gathered([], tokenizer.pad_token_id)
     # A text of 10 MB would be tokenised whole before it is cut; tokens are shorter than this on average.
     limit = max_length * CHARACTERS
     clipped = [text if len(text) <= limit else text.lstrip()[:limit] for text in texts]
@@ -47,8 +46,4 @@ def encode(
         backend = tokenizer(first, second, truncation="longest_first", max_length=max_length)
         for row, tokens in zip(rows, backend["input_ids"], strict=True):
             ids[row] = tokens
-    lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
-    flat = np.fromiter((token for row in ids for token in row), dtype=np.int64, count=int(lengths.sum()))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    cut = int((lengths == max_length).sum())
-    return Encoded(flat, offsets, int(tokenizer.pad_token_id), cut)
+    return gathered(ids, int(tokenizer.pad_token_id), sum(len(row) == max_length for row in ids))

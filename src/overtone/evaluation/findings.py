@@ -178,8 +178,7 @@ def verdict(evidence: Evidence) -> str:
     rows = len(evidence.model.predictions.ids)
     return (
         f"{evidence.model.name} {said} its best baseline, {best.name}: {ours:.3f} against {theirs:.3f} "
-        f"{evidence.metric} on {rows:,} test rows, a difference of {signed(gain.value)} "
-        f"(95% interval {signed(gain.low)} to {signed(gain.high)}; {test} {p_equals(p)})."
+        f"{evidence.metric} on {rows:,} test rows, {told(gain, f'{test} {p_equals(p)}')}."
     )
 
 
@@ -196,6 +195,12 @@ def best_baseline(evidence: Evidence) -> Standing:
         )
     sign = 1 if evidence.judged.higher_is_better else -1
     return max(evidence.standings[1:], key=lambda each: sign * each.figures[evidence.metric].value)
+
+
+def told(gain: Difference, p: str = "") -> str:
+    """A difference in words, with its interval and its p; ``p`` in the place of the bootstrap's."""
+    interval = f"95% interval {signed(gain.low)} to {signed(gain.high)}"
+    return f"a difference of {signed(gain.value)} ({interval}; {p or p_equals(gain.p)})"
 
 
 def gain_over(standing: Standing) -> Difference:

@@ -11,8 +11,8 @@ from overtone.errors import RunError
 from overtone.evaluation import plots, plots_run
 from overtone.evaluation.chapter import leakage, left_out, with_interval
 from overtone.evaluation.compare import Difference, Standing
-from overtone.evaluation.findings import Licence, Origin, Training, gain_over
-from overtone.evaluation.markdown import escape, escaped_table, p_equals, p_value, signed, table
+from overtone.evaluation.findings import Licence, Origin, Training, gain_over, told
+from overtone.evaluation.markdown import escape, escaped_table, p_value, signed, table
 from overtone.evaluation.page import page
 from overtone.evaluation.plots_run import Gain
 from overtone.evaluation.report import again, cost, licence_of, loud
@@ -129,8 +129,7 @@ def verdict(evidence: Evidence) -> str:
     ours, theirs = (each.figures[JUDGED].value for each in (evidence.standings[0], best))
     return (
         f"On {evidence.found.text}, {evidence.standings[0].name} {said} {best.name}: {ours:.3f} against "
-        f"{theirs:.3f} bits a byte on {len(evidence.found.ids):,} test documents, a difference of "
-        f"{signed(gain.value)} (95% interval {signed(gain.low)} to {signed(gain.high)}; {p_equals(gain.p)})."
+        f"{theirs:.3f} bits a byte on {len(evidence.found.ids):,} test documents, {told(gain)}."
     )
 
 

@@ -12,8 +12,8 @@ from overtone.evaluation import plots, plots_run
 from overtone.evaluation.benchmarks.retrieval import JUDGED, SHOWN
 from overtone.evaluation.chapter import leakage, left_out, with_interval
 from overtone.evaluation.compare import Standing
-from overtone.evaluation.findings import Licence, Origin, Training, gain_over
-from overtone.evaluation.markdown import escape, p_equals, p_value, signed, table
+from overtone.evaluation.findings import Licence, Origin, Training, gain_over, told
+from overtone.evaluation.markdown import escape, p_value, signed, table
 from overtone.evaluation.page import page
 from overtone.evaluation.plots_run import Gain
 from overtone.evaluation.report import again, cost, licence_of, loud
@@ -125,8 +125,7 @@ def verdicts(report: RetrievalReport) -> list[str]:
         ours, theirs = (found.figures[JUDGED].value for found in (better, other))
         made.append(
             f"{better.name} {said} {other.name}: {ours:.3f} against {theirs:.3f} {JUDGED} on "
-            f"{report.sizes[part]:,} test questions, a difference of {signed(gain.value)} (95% interval "
-            f"{signed(gain.low)} to {signed(gain.high)}; {p_equals(gain.p)})."
+            f"{report.sizes[part]:,} test questions, {told(gain)}."
         )
     return made
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -27,6 +26,14 @@ class Steps(Protocol[S]):
         """Read the next tokens (B, n) on from a state, None at the start → scores (B, V), and the state."""
 
 
+@runtime_checkable
+class Begins(Steps[S], Protocol[S]):
+    """A model that also reads prompts of different lengths at once, which is faster than in lock-step."""
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, S]:
+        """Read B prompts, each of at least one id → scores of what follows each (B, V), and the state."""
+
+
 class SamplingConfig(Config):
     """How the next token is drawn; temperature first, then top-k, then top-p."""
 
@@ -42,12 +49,18 @@ class SamplingConfig(Config):
 
 
 def stream(
-    model: Steps[S], prompts: Sequence[Sequence[int]], config: SamplingConfig, end: int | None, device: str
+    model: Steps[S],
+    prompts: Sequence[Sequence[int]],
+    config: SamplingConfig,
+    end: int | None,
+    device: str,
+    *,
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[list[int | None]]:
     """Continue prompts, a token at a time; a row's tokens do not depend on the rows beside it.
 
-    Prompts may differ in length: nothing is padded. All are read as far as the shortest goes, then a longer
-    one reads on while the others already speak.
+    Prompts may differ in length. A model that ``Begins`` reads all of them at once. Of another, all are read
+    as far as the shortest goes, then a longer one reads on while the others already speak.
 
     Args:
         model: in evaluation mode.
@@ -55,6 +68,7 @@ def stream(
         config: how tokens are drawn.
         end: the id that ends a row, and is not given out; None never ends before ``max_tokens``.
         device: where the model is.
+        seeds: of each row's draws, (B,); without, ``config.seed`` and the numbers after it.
 
     Yields:
         For each row its next token, or None where its prompt is still read or it has ended, (B,); nothing
@@ -65,14 +79,19 @@ def stream(
     """
     lengths = [len(prompt) for prompt in prompts]
     _check(lengths, config.max_tokens, model.max_length)
-    draws = [torch.Generator().manual_seed(config.seed + row) for row in range(len(prompts))]
-    begun = min(lengths)
-    tokens = torch.tensor([list(prompt[:begun]) for prompt in prompts], device=device)  # (B, n)
-    state: S | None = None
+    if seeds is None:
+        seeds = range(config.seed, config.seed + len(prompts))
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     left = [config.max_tokens] * len(prompts)  # tokens that each row may still make
-    for read in count(begun):
-        with torch.inference_mode():
-            scores, state = model.step(state, tokens)
+    with torch.inference_mode():
+        if isinstance(model, Begins):
+            read = max(lengths)
+            scores, state = model.begin(prompts)
+        else:
+            read = min(lengths)
+            first = torch.tensor([list(prompt[:read]) for prompt in prompts], device=device)  # (B, n)
+            scores, state = model.step(None, first)
+    while True:
         # A row that does not speak draws nothing, so that its numbers are those it has alone.
         speaking = [row for row, length in enumerate(lengths) if read >= length and left[row]]
         told: list[int | None] = [None] * len(prompts)
@@ -87,15 +106,23 @@ def stream(
         # A row that has ended reads anything, here the last token of its prompt.
         heard = [prompt[min(read, len(prompt) - 1)] for prompt in prompts]
         following = [heard[row] if token is None else token for row, token in enumerate(told)]
-        tokens = torch.tensor(following, device=device)[:, None]  # (B, 1)
+        with torch.inference_mode():
+            scores, state = model.step(state, torch.tensor(following, device=device)[:, None])  # (B, 1)
+        read += 1
 
 
 def generate(
-    model: Steps[S], prompts: Sequence[Sequence[int]], config: SamplingConfig, end: int | None, device: str
+    model: Steps[S],
+    prompts: Sequence[Sequence[int]],
+    config: SamplingConfig,
+    end: int | None,
+    device: str,
+    *,
+    seeds: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Continue prompts to their end: the ids made for each, without prompt and end. See ``stream``."""
     made: list[list[int]] = [[] for _ in prompts]
-    for told in stream(model, prompts, config, end, device):
+    for told in stream(model, prompts, config, end, device, seeds=seeds):
         for row, token in zip(made, told, strict=True):
             if token is not None:
                 row.append(token)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from transformers import (
 
 from overtone.config import Config
 from overtone.errors import MissingExtraError, WeightsError
-from overtone.models import adapters, decoder, weights
+from overtone.models import adapters, attention, decoder, weights
 from overtone.models.adapters import LoraConfig
 from overtone.models.answers import HEAD, AnswerTokens
 from overtone.models.body import Body, States
@@ -54,6 +55,38 @@ class DecoderConfig(Config):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a decoder has read, B rows of it; reading on changes it.
+
+    Args:
+        cache: keys and values of every place.
+        padding: places before each row's first token, (B,); None where all rows begin at once.
+    """
+
+    cache: DynamicCache
+    padding: Tensor | None = None
+
+    @property
+    def can_be_cropped(self) -> bool:
+        """Whether every layer still has all of its places: a window that slides has let some go."""
+        return bool(self.cache.is_croppable) and not any(self.cache.is_sliding)
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first places, of which there are ``length`` or more, padding counted."""
+        self.cache.crop(length - self.cache.get_seq_length())
+
+    def where(self, n: int) -> dict[str, Tensor]:
+        """The mask (B, places) and the positions (B, n) with which the next n tokens are read."""
+        if self.padding is None:
+            return {}
+        before = self.cache.get_seq_length()
+        places = torch.arange(before + n, device=self.padding.device)
+        inside = places >= self.padding[:, None]
+        own = (places[before:] - self.padding[:, None]).clamp(min=0)
+        return {"attention_mask": inside.long(), "position_ids": own}
+
+
 class CausalBody(Body):
     """A causal language model without its output layer.
 
@@ -79,12 +112,17 @@ class CausalBody(Body):
         return inner
 
     @property
+    def adapted(self) -> bool:
+        """Whether there is an adapter that can be taken off."""
+        return isinstance(self.backbone, peft.PeftModel)
+
+    @property
     def hidden_size(self) -> int:
         """D, the width of the states."""
         return int(self.causal.config.hidden_size)
 
     @property
-    def max_length(self) -> int | None:
+    def max_length(self) -> int:
         """How many tokens have a position."""
         return int(self.causal.config.max_position_embeddings)
 
@@ -103,11 +141,27 @@ class CausalBody(Body):
         scores: Tensor = self.causal.get_output_embeddings()(states)  # type: ignore[no-untyped-call]
         return scores
 
-    def step(self, state: DynamicCache | None, tokens: Tensor) -> tuple[Tensor, DynamicCache]:
+    def begin(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Past]:
+        """Read B prompts at once, the shorter padded on the left → scores (B, V), and the state."""
+        device = next(self.parameters()).device
+        width = max(len(prompt) for prompt in prompts)
+        padding = [width - len(prompt) for prompt in prompts]
+        ids = [[0] * missing + list(prompt) for missing, prompt in zip(padding, prompts, strict=True)]
+        unequal = torch.tensor(padding, device=device) if any(padding) else None
+        past = Past(DynamicCache(config=self.causal.config), unequal)
+        return self.step(past, torch.tensor(ids, device=device))
+
+    def step(self, state: Past | None, tokens: Tensor) -> tuple[Tensor, Past]:
         """Read the next tokens (B, n) on from a state, which is changed → scores (B, V), and the state."""
-        cache = DynamicCache(config=self.causal.config) if state is None else state
-        output = self.causal(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1].float(), cache
+        past = Past(DynamicCache(config=self.causal.config)) if state is None else state
+        output = self.causal(
+            input_ids=tokens,
+            past_key_values=past.cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **past.where(tokens.shape[1]),
+        )
+        return output.logits[:, -1].float(), past
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
@@ -174,9 +228,10 @@ def load(config: DecoderConfig) -> CausalBody:
 
 
 def _read(folder: Path, config: DecoderConfig) -> CausalBody:
+    attention.register()
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa" if torch.cuda.is_available() else attention.WRITTEN_OUT,
         use_safetensors=True,
         output_loading_info=True,
         **_storage(config.stored),

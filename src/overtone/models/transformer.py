@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from overtone.config import Config
 from overtone.errors import UsageError
+from overtone.models.attention import attended
 from overtone.models.dropout import Dropout
 
 
@@ -83,7 +84,7 @@ class Attention(nn.Module):
             query, key = _turned(query, turn), _turned(key, turn)
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        mixed = _attended(query, key, value)
+        mixed = attended(query, key, value)
         together = mixed.transpose(1, 2).reshape(batch, n, width)
         return self.output(together), (key, value)
 
@@ -206,19 +207,6 @@ class TransformerModel(nn.Module):
             kept.append(pair)
         keys, values = zip(*kept, strict=True)
         return self.norm(hidden), Cache(keys, values)
-
-
-def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Values (B, H, S, d) mixed for the last n of S tokens, each by what is not later: (B, H, n, d).
-
-    Written out, since on a CPU and at these lengths PyTorch's own attention is slower, fused or not
-    (docs/LOG.md).
-    """
-    batch, heads, n, width = query.shape
-    seen = key.shape[2]
-    later = torch.full((n, seen), -torch.inf, dtype=query.dtype, device=query.device).triu(seen - n + 1)
-    scores = torch.baddbmm(later, query.flatten(0, 1), key.flatten(0, 1).mT, alpha=1 / math.sqrt(width))
-    return (scores.softmax(-1) @ value.flatten(0, 1)).view(batch, heads, n, width)
 
 
 def _angles(length: int, width: int) -> Pair:

@@ -5,18 +5,21 @@
 - ``clinc150``: queries to an assistant, 150 intents and out of scope
 - ``dailydialog``: everyday dialogues, dialogue acts and emotions
 - ``deaf_knowledge``: facts on Deaf culture, each asked in three ways, which the package ships
+- ``education_dialogue``: a teacher and a student on a topic, the user's own files
 - ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships
 - ``politeness``: requests, rated for politeness
+- ``qa_file``: a user's own questions with their answers
 - ``reccon``: everyday dialogues, an emotion a turn
 - ``sarcasm_headlines``: news headlines, sarcastic or plain
 - ``table``: a user's own CSV, TSV, JSONL or Parquet file
+- ``tutoring``: tutoring dialogues of Book2Dial, MathDial and CIMA
 - ``wikipassages``: passages of Wikipedia, natural text without targets
 - ``wikitext2``: Wikipedia articles, tokenised, without targets
 
 A module here that exports ``SOURCE`` is in the catalogue; one that a recipe can name has a config, which
-``overtone.data.split`` lists in ``SourceConfig``.
+``overtone.data.split`` lists in ``SourceConfig``, or, for conversations, ``overtone.data.conversations``.
 """

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+from pydantic import Field
+
+from overtone.config import Config
 from overtone.data.records import Card, Record, Source
 from overtone.data.sources.deaf_knowledge import rows
 from overtone.errors import DataError
@@ -50,3 +54,13 @@ def records(folder: Path) -> Iterator[Record]:
 
 
 SOURCE = Source(CARD, records)
+
+
+class AslSigningSource(Config):
+    """Questions and answers on signing, which the package ships."""
+
+    kind: Literal["asl-signing"] = Field("asl-signing", description="This data set.")
+
+    def build(self) -> Source:
+        """The data set as it is."""
+        return SOURCE

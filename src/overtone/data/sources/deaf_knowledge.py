@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
+
+from overtone.config import Config
 from overtone.data.files import lines, need
 from overtone.data.records import Card, Record, Source
 from overtone.errors import DataError
@@ -120,3 +123,13 @@ def rows(folder: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 SOURCE = Source(CARD, records)
+
+
+class DeafKnowledgeSource(Config):
+    """Facts on Deaf culture, which the package ships."""
+
+    kind: Literal["deaf-knowledge"] = Field("deaf-knowledge", description="This data set.")
+
+    def build(self) -> Source:
+        """The data set as it is."""
+        return SOURCE

@@ -1,0 +1,204 @@
+"""A tuned decoder's way from conversations to a trained adapter, on one screen."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from overtone import chat_prompt, kinds, lineage
+from overtone import claim as claims
+from overtone.chat_recipe import ChatRecipe
+from overtone.chat_system import FACTS
+from overtone.data import chat, conversations
+from overtone.data.batches import by_length
+from overtone.data.chat import Chats
+from overtone.data.conversations import Conversations
+from overtone.data.split import most_restrictive
+from overtone.data.text import fold
+from overtone.errors import RunError
+from overtone.inference import lexical, lookup
+from overtone.models import adapters, causal, weights
+from overtone.models.answers import HEAD
+from overtone.models.model import Model
+from overtone.progress import step
+from overtone.run import Run, write_json, writes
+from overtone.training.answer_loss import AnswerLoss
+from overtone.training.loop import Fit, Loop, TrainingData
+from overtone.training.tasks import Task
+
+TOKENS = 8192
+"""Tokens of a batch of validation conversations."""
+
+
+def begin(recipe: ChatRecipe, run: Run, *, overwrite: bool) -> None:
+    """Claim the run's folder and write the resolved recipe.
+
+    Raises:
+        RunError: another recipe's run, or a finished one, stands there; or there is no run to start from.
+        WeightsError: the decoder's weights are not at hand.
+        MissingExtraError: facts are to be looked up, and what does it is not installed.
+    """
+    weights.resolve(recipe.body.weights)
+    if recipe.grounding is not None:
+        lexical.package()
+    if recipe.start is not None and not finished(Run(recipe.start)):
+        raise RunError(
+            f"start: {recipe.start} is not the run of a tuned decoder",
+            hint="train the first stage with: overtone run tutor-style",
+        )
+    claims.folder(recipe, run, overwrite=overwrite)
+
+
+def finished(run: Run) -> bool:
+    """Whether the run's model is trained and written."""
+    return (run.model / FACTS).exists()
+
+
+def divide(recipe: ChatRecipe) -> Conversations:
+    """The conversations, divided and checked; the same where only other settings differ.
+
+    Raises:
+        DataError: see ``conversations.prepare``.
+    """
+    with step("reading conversations, looking for leaks"):
+        return conversations.prepare(recipe.data, recipe.leakage, recipe.rows_seed)
+
+
+def prepare(recipe: ChatRecipe, run: Run) -> Conversations:
+    """Read, divide and check the conversations, and note it in the manifest.
+
+    Raises:
+        DataError: see ``conversations.prepare``.
+        RunError: something is trained already, and on other data; or the run to start from was trained on
+            what is asked in the exam.
+    """
+    begun = time.perf_counter()
+    prepared = divide(recipe)
+    claims.refuse_other_data(prepared.fingerprints, run)
+    cards, began = [*prepared.cards], ""
+    if recipe.start is not None:
+        _refuse_taught(Run(recipe.start), prepared)
+        cards += lineage.cards(Run(recipe.start).facts())
+        began = f", from {recipe.start}"
+    if writes():
+        data, commercial = most_restrictive(cards)
+        known = weights.CATALOGUE.get(recipe.body.weights)
+        licence = "not known" if known is None else known.licence
+        run.note(
+            data={conversations.LABEL: prepared.report.as_dict()},
+            fingerprints=prepared.fingerprints,
+            licence={
+                "data": data,
+                "weights": f"{recipe.body.weights} ({licence}){began}",
+                "commercial": commercial if known is not None else None,
+            },
+            prepare_seconds=round(time.perf_counter() - begun, 1),
+        )
+    return prepared
+
+
+def _refuse_taught(start: Run, prepared: Conversations) -> None:
+    """Refuse a first stage that was trained on what the exam asks.
+
+    Raises:
+        RunError: it was.
+    """
+    earlier = kinds.read(str(start.recipe))
+    assert isinstance(earlier, ChatRecipe)  # `begin` looked for the file of one
+    taught = {fold(row.text) for row in divide(earlier).splits.train}
+    count = sum(fold(row.text) in taught for row in prepared.splits.test)
+    if count:
+        raise RunError(
+            f"{start.folder} was trained on {count:,} of the {len(prepared.splits.test):,} exam questions",
+            hint="train it on the same `data` with the same `split_seed`",
+        )
+    if earlier.start is not None:
+        _refuse_taught(Run(earlier.start), prepared)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The conversations that choose the best step.
+
+    Args:
+        rows: of the validation split.
+    """
+
+    rows: Chats
+
+    @torch.inference_mode()
+    def __call__(self, model: Model) -> dict[str, float]:
+        """Nats a trained token as ``loss``."""
+        objective, total = AnswerLoss(self.rows), 0.0
+        for batch in by_length(self.rows.lengths, TOKENS):
+            ids, marks = self.rows.pad(batch)
+            outputs = model(ids.to(model.device), marks.to(model.device))[HEAD]
+            total += float(objective.total(outputs, torch.tensor(batch)))
+        return {"loss": total / int(self.rows.counts.sum())}
+
+
+def train(recipe: ChatRecipe, prepared: Conversations, run: Run) -> Fit:
+    """Put an adapter into the decoder, fit it on the answers, and write its best step.
+
+    Raises:
+        DataError: a conversation that the template does not take, or nothing to learn.
+        RunError: the adapter to start from is damaged or of another shape.
+        WeightsError: the decoder's weights are not at hand.
+        TrainingError: see ``Loop.fit``.
+    """
+    torch.manual_seed(recipe.seed)
+    with step(f"loading {recipe.body.weights}"):
+        model = causal.build(recipe.body, recipe.adapter)
+    if recipe.start is not None:
+        adapters.restore(model.body, Run(recipe.start).model)
+    tokenizer = model.body.tokenizer
+    end = chat.end_of_turn(tokenizer)
+    with step("cutting conversations into tokens"):
+        chats = {
+            "train": chat_prompt.encoded(recipe, tokenizer, prepared.splits.train, grounded=True),
+            "validation": chat_prompt.encoded(recipe, tokenizer, prepared.splits.validation),
+        }
+    rows = {name: chat.collect(each, _filler(tokenizer, end), recipe.pack) for name, each in chats.items()}
+    loop = Loop(
+        model=model,
+        tasks=[Task(HEAD, "classification", AnswerLoss(rows["train"]), 1.0)],
+        data=TrainingData(rows["train"], {HEAD: torch.arange(len(chats["train"]))}),
+        validate=Validation(rows["validation"]),
+        config=recipe.train,
+        run=run,
+        seed=recipe.seed,
+    )
+    fit = loop.fit()
+    if loop.accelerator.is_main_process:
+        hub = weights.CATALOGUE.get(recipe.body.weights)
+        adapters.save(model.body, run.model, recipe.body.weights if hub is None else hub.hub)
+        if recipe.grounding is not None:
+            with step("learning to look facts up"):
+                facts = lookup.facts([*prepared.splits.train, *prepared.splits.validation])
+                lookup.fit(facts, prepared.unknown("fit"), recipe.grounding.lookup).save(run.model)
+        trained = round(fit.rows_per_second * fit.seconds) / len(chats["train"])
+        tokens = int(rows["train"].lengths.sum())
+        run.note(
+            fit=asdict(fit),
+            model=model.sizes(),
+            mask={name: chat.proof(tokenizer, each, end) for name, each in chats.items()},
+            tokens={
+                "trained": round(trained * tokens),
+                "per_second": round(trained * tokens / fit.seconds, 1),
+            },
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+        write_json(run.model / FACTS, {"end_of_turn": end, "system": recipe.system})
+    loop.accelerator.wait_for_everyone()
+    return fit
+
+
+def _filler(tokenizer: PreTrainedTokenizerBase, end: int) -> int:
+    """What fills a batch; it is never read, so any id will do where there is none for it."""
+    found: Any = tokenizer.pad_token_id
+    return end if found is None else int(found)

@@ -1,0 +1,58 @@
+"""What a decoder reads: the recipe's words, what was looked up, the conversation; and all of it in tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from overtone.chat_recipe import ChatRecipe
+from overtone.data import chat, conversations
+from overtone.data.chat import Chat, Turn, Turns
+from overtone.data.records import Record
+
+KNOWN = "What is known: "
+"""What a looked-up fact is introduced with."""
+
+UNKNOWN = "I do not know that: nothing that I have learnt answers it."
+"""What a tutor says where nothing that it can look up fits."""
+
+
+def framed(turns: Turns, system: str, known: str | None = None) -> list[Turn]:
+    """A conversation with one system turn above it; without one where there is nothing to say.
+
+    Args:
+        turns: what was said; a system turn of its own comes last in the new one.
+        system: the recipe's words.
+        known: the fact that was looked up for the last question.
+    """
+    own = [turn.text for turn in turns if turn.role == "system"]
+    fact = [] if known is None else [KNOWN + known]
+    above = "\n".join(part for part in (system, *own, *fact) if part)
+    spoken = [turn for turn in turns if turn.role != "system"]
+    return [Turn("system", above), *spoken] if above else spoken
+
+
+def encoded(
+    recipe: ChatRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    records: Sequence[Record],
+    *,
+    grounded: bool = False,
+) -> list[Chat]:
+    """Conversations in tokens.
+
+    Args:
+        recipe: what stands above them, and which answers are trained.
+        tokenizer: the decoder's.
+        records: the conversations.
+        grounded: whether a share of the questions comes a second time, with its fact above it.
+    """
+    told = [framed(conversations.turns(row), recipe.system) for row in records]
+    if grounded and recipe.grounding is not None:
+        asked = [row for row in records if "answer" in row.targets]
+        chance = random.Random(f"{recipe.seed}/grounding")
+        for row in chance.sample(asked, round(recipe.grounding.share * len(asked))):
+            told.append(framed(conversations.turns(row), recipe.system, str(row.targets["answer"])))
+    return [chat.encode(tokenizer, turns, recipe.body.max_length, recipe.answers) for turns in told]

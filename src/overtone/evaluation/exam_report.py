@@ -1,0 +1,259 @@
+"""What a tutor's run says about itself: its exam beside the base's, what it forgot, what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overtone.data.split import DataReport
+from overtone.evaluation import plots, plots_run
+from overtone.evaluation.benchmarks import qa
+from overtone.evaluation.benchmarks.qa import Column, Graded
+from overtone.evaluation.chapter import leakage, left_out, with_interval
+from overtone.evaluation.compare import Difference, Standing
+from overtone.evaluation.findings import Licence, Origin, Training, gain_over, told
+from overtone.evaluation.markdown import cut, escape, escaped_table, signed, table
+from overtone.evaluation.page import page
+from overtone.evaluation.plots_run import Gain
+from overtone.evaluation.report import again, cost, licence_of, loud
+from overtone.run import write_atomic
+
+TITLES: Mapping[Column, str] = {
+    "trained": "Trained-on questions",
+    "held_out": "Held-out wordings",
+    "unknown": "Unknown questions",
+}
+"""Column → what stands above it."""
+
+JUDGED = "f1"
+"""What a system is set against the base in, where there is a right answer."""
+
+DECLINED = "declined"
+"""The same where there is none."""
+
+SHOWN = 8
+"""Questions of a column whose answers the report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExamReport:
+    """Everything that the report of a tuned decoder tells.
+
+    Args:
+        origin: where the run comes from.
+        model: the run's name; each system whose name begins with it is the run.
+        columns: column → system → its graded answers; the run first, then the base.
+        pace: system → answers a second.
+        likely: text → what the run and then the base give it.
+        training: how the adapter was fitted.
+        licence: what it may be used for.
+        data: what was done with the conversations.
+        mask: the proof of what was trained, from ``chat.proof``.
+        sizes: what more the fit cost, each a name and a text.
+        resamples: of an interval.
+    """
+
+    origin: Origin
+    model: str
+    columns: Mapping[Column, Mapping[str, Graded]]
+    pace: Mapping[str, float]
+    likely: Mapping[str, Sequence[Standing]]
+    training: Training
+    licence: Licence
+    data: DataReport
+    mask: Mapping[str, Any]
+    sizes: Sequence[Sequence[str]]
+    resamples: int
+
+
+def write(report: ExamReport, folder: Path) -> Path:
+    """Write ``plots/*.png``, ``report.md`` and ``report.html`` into a run's folder.
+
+    Returns:
+        The path of the HTML file.
+
+    Raises:
+        RunError: the folder could not be written.
+    """
+    text = markdown(report)
+    learning = plots_run.learning_curves(report.training.history, report.training.metric)
+    plots.save(learning, folder / "plots" / "learning.png")
+    found = _gains(report)
+    if found:
+        plots.save(plots_run.gains(found, "What is gained over the base"), folder / "plots" / "gains.png")
+    write_atomic(folder / "report.md", text)
+    write_atomic(folder / "report.html", page(text, f"{report.model} · Overtone", folder))
+    return folder / "report.html"
+
+
+def markdown(report: ExamReport) -> str:
+    """The whole report."""
+    metric = escape(report.training.metric)
+    picture = (
+        "![What each system gains over the base, with intervals; the numbers stand in the tables above]"
+        "(plots/gains.png)"
+    )
+    sections = [
+        f"# {escape(report.model)}",
+        "\n".join(f"- {escape(each)}" for each in verdicts(report)),
+        escape(report.origin.description),
+        loud(report.licence),
+        "## Against the baselines",
+        *(_column(report, column) for column in report.columns),
+        _explained(report) if report.columns else "",
+        picture if _gains(report) else "",
+        *(_likely(name, standings) for name, standings in report.likely.items()),
+        f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
+        _mask(report.mask),
+        f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation or a question.",
+        f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
+        cost(report.training, report.origin, report.sizes),
+        licence_of(report.licence),
+        again(report.origin),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def verdicts(report: ExamReport) -> list[str]:
+    """One sentence for each system on held-out wordings, and one for each text."""
+    made = []
+    for name, gain in _over_base(report, "held_out").items():
+        said = _said(gain, "is better than", "is worse than")
+        ours, theirs = (_mean(report, "held_out", each) for each in (name, _base(report)))
+        made.append(
+            f"On held-out wordings, {name} {said} the base: token F1 {ours:.3f} against {theirs:.3f}, "
+            f"{told(gain)}."
+        )
+    for text, (model, base) in report.likely.items():
+        gain = gain_over(base)
+        said = _said(gain, "is worse than", "is better than")
+        ours, theirs = (each.figures["bits_per_byte"].value for each in (model, base))
+        made.append(
+            f"On {text}, {model.name} {said} the base: {ours:.3f} against {theirs:.3f} bits a byte, "
+            f"{told(gain)}."
+        )
+    return made
+
+
+def _said(gain: Difference, above: str, below: str) -> str:
+    return above if gain.low > 0 else below if gain.high < 0 else "is not shown to differ from"
+
+
+def _base(report: ExamReport) -> str:
+    """The name of the decoder before the fit: the one that is not the run."""
+    systems = next(iter(report.columns.values()))
+    return next(name for name in systems if not name.startswith(report.model))
+
+
+def _mean(report: ExamReport, column: Column, system: str) -> float:
+    return float(report.columns[column][system].of(JUDGED).mean())
+
+
+def _over_base(report: ExamReport, column: Column) -> dict[str, Difference]:
+    """System → what it gains over the base in a column; nothing where there is no such column."""
+    systems = report.columns.get(column)
+    if systems is None:
+        return {}
+    measure, base = _measure(column), systems[_base(report)]
+    return {
+        name: qa.paired(base, graded, measure, seed=report.origin.seed, resamples=report.resamples)
+        for name, graded in systems.items()
+        if name != _base(report)
+    }
+
+
+def _measure(column: Column) -> str:
+    return DECLINED if column == "unknown" else JUDGED
+
+
+def _gains(report: ExamReport) -> list[Gain]:
+    return [
+        Gain(f"{name}, {TITLES[column].lower()}", _measure(column), gain)
+        for column in report.columns
+        for name, gain in _over_base(report, column).items()
+    ]
+
+
+def _column(report: ExamReport, column: Column) -> str:
+    """The systems in one column, and some of what they said."""
+    systems, gains = report.columns[column], _over_base(report, column)
+    first = next(iter(systems.values()))
+    measures = [name for name in ("exact_match", "f1", "cosine", "declined") if name in first.scores]
+    rows = []
+    for name, graded in systems.items():
+        gain = gains.get(name)
+        words = float(np.mean([len(answer.split()) for answer in graded.answers]))
+        settings = {"seed": report.origin.seed, "resamples": report.resamples}
+        rows.append(
+            [
+                f"**{escape(name)}**" if name == report.model else escape(name),
+                *(with_interval(qa.interval(graded, measure, **settings)) for measure in measures),
+                "" if gain is None else f"{signed(gain.value)} ({signed(gain.low)} to {signed(gain.high)})",
+                f"{words:.1f}",
+                f"{report.pace[name]:.1f}",
+            ]
+        )
+    header = ["system", *measures, f"{_measure(column)} over base", "words", "answers a second"]
+    n, facts = len(first.ids), len(set(first.facts))
+    about = f"{n:,} questions" + (f" on {facts:,} facts." if facts < n else ".")
+    return f"### {TITLES[column]}\n\n{table(header, rows)}\n\n{about}\n\n{_flips(report, column)}"
+
+
+def _flips(report: ExamReport, column: Column) -> str:
+    """The questions where the run gained and lost most over the base."""
+    systems = report.columns[column]
+    run, base = systems[report.model], systems[_base(report)]
+    measure = _measure(column)
+    apart = run.of(measure) - base.of(measure)
+    order = np.argsort(-apart, kind="stable")
+    chosen = [*order[: SHOWN // 2].tolist(), *order[-(SHOWN // 2) :].tolist()]
+    rows = [
+        [run.ids[n], signed(float(apart[n])), *(cut(each.answers[n]) for each in systems.values())]
+        for n in dict.fromkeys(chosen)
+    ]
+    return f"Where the run gained and lost most:\n\n{escaped_table(['question', measure, *systems], rows)}"
+
+
+def _explained(report: ExamReport) -> str:
+    return (
+        "Brackets hold 95% intervals from a bootstrap over facts; differences are of the same questions. "
+        "The columns are never one figure: the first shows what was learnt by heart, the second the same "
+        "facts in words that were not trained, the third questions that nothing taught answers. Exact match "
+        "and F1 are SQuAD's; an answer that is right in other words has a low F1."
+    )
+
+
+def _likely(name: str, standings: Sequence[Standing]) -> str:
+    """How likely a text is to the run and the base."""
+    rows = [
+        [
+            escape(each.name),
+            *(with_interval(each.figures[measure]) for measure in ("perplexity", "bits_per_byte")),
+            ""
+            if each.gain is None
+            else f"{signed(each.gain.value)} ({signed(each.gain.low)} to {signed(each.gain.high)})",
+        ]
+        for each in standings
+    ]
+    told = (
+        "How likely the right answers of the test conversations are."
+        if name == "answers"
+        else "A text that has nothing to do with the training: what rises here was forgotten."
+    )
+    header = ["system", "perplexity", "bits a byte", "run − base"]
+    return f"### {escape(name)}\n\n{table(header, rows)}\n\n{told} Lower is better."
+
+
+def _mask(mask: Mapping[str, Any]) -> str:
+    """What was trained, so that nobody has to trust it."""
+    examples = "\n\n".join(f"```\n{each}\n```" for each in mask["examples"])
+    return (
+        f"## What was trained\n\n{mask['trained']:,} of {mask['tokens']:,} tokens ({mask['share']:.1%}) in "
+        f"{mask['conversations']:,} conversations; {mask['ended']:.1%} of them end with a trained "
+        f"`{mask['end_of_turn']}`; {mask['cut']:,} were cut. Between ⟦ and ⟧ stands what is learnt:\n\n"
+        f"{examples}"
+    )

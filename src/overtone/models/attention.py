@@ -1,0 +1,63 @@
+"""Attention written out: on a CPU, at the length of a conversation, PyTorch's is slower (docs/LOG.md)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+WRITTEN_OUT = "written_out"
+"""What transformers knows it by, once ``register`` was called."""
+
+
+def attended(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """``softmax(q k^T · scale) v``, each of the last n of S tokens over those that it may see.
+
+    Args:
+        query: (B, H, n, d).
+        key: (B, G, S, d), where each of G heads serves H / G queries (Ainslie et al. 2023).
+        value: likewise.
+        mask: which token sees which, true or what is added to the score, (B or 1, 1, n, S); None: what is not
+            later.
+        scale: of the scores; None: 1 / √d (Vaswani et al. 2017).
+
+    Returns:
+        (B, H, n, d).
+    """
+    batch, heads, n, width = query.shape
+    groups, seen = key.shape[1:3]
+    if mask is None:
+        added = torch.full((n, seen), -torch.inf, dtype=query.dtype, device=query.device).triu(seen - n + 1)
+    elif mask.dtype == torch.bool:
+        added = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
+    else:
+        added = mask
+    together = (batch * groups, heads // groups * n)  # queries that share their keys are rows of one product
+    key, value = key.reshape(-1, seen, width), value.reshape(-1, seen, width)
+    scores = query.reshape(*together, width) @ key.mT * (1 / math.sqrt(width) if scale is None else scale)
+    shares = (scores.view(batch, heads, n, seen) + added).softmax(-1)
+    return (shares.view(*together, seen) @ value).view(batch, heads, n, width)
+
+
+def register() -> None:
+    """Make it known to transformers as ``attn_implementation="written_out"``."""
+    AttentionInterface.register(WRITTEN_OUT, _attention)
+    AttentionMaskInterface.register(WRITTEN_OUT, sdpa_mask)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **settings: object,
+) -> tuple[Tensor, None]:
+    """As transformers calls it: (B, H, n, d) → (B, n, H, d), and no weights of attention."""
+    return attended(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
