@@ -33,7 +33,7 @@ from overtone.models import weights
 from overtone.run import Run
 from overtone.scores import Predictions
 from overtone.system import shipped
-from toys import embedder, language, write_collection, write_documents
+from toys import chat, embedder, language, write_answers, write_chat, write_collection, write_documents
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -101,6 +101,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith("language"):
             texts = write_documents(folder / "documents.jsonl")
             dispatch.run(kinds.parse(language(texts, name=name), "test"), Run(run))
+            continue
+        if name.startswith("tutor"):
+            decoder, path = write_chat(folder / "decoder"), write_answers(folder / "answers.jsonl")
+            dispatch.run(kinds.parse(chat(decoder, path, name=name), "test"), Run(run))
             continue
         if name.startswith("embedder"):
             if find_spec("bm25s") is not None:
