@@ -19,10 +19,12 @@ LEVELS = [
     {"inference"},
     {"evaluation"},
     {"apps"},
-    {"recipe", "recipes", "grid", "language_recipe", "embedder_recipe", "chat_recipe", "kinds"},
-    {"system", "lineage", "teaching", "language_system", "chat_prompt", "chat_system", "claim", "mining"},
-    {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof"},
-    {"pipeline", "language_model", "embedder_model", "chat_model"},
+    {"recipe", "recipes", "grid", "kinds"}
+    | {"language_recipe", "embedder_recipe", "chat_recipe", "seq2seq_recipe"},
+    {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam"}
+    | {"language_system", "chat_system", "seq2seq_system"},
+    {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"},
+    {"pipeline", "language_model", "embedder_model", "chat_model", "seq2seq_model"},
     {"study", "jury", "exporting"},
     {"doctor", "backbones"},
     {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "dispatch"},

@@ -32,6 +32,7 @@ from toys import (
     embedder,
     language,
     sentences,
+    seq2seq,
     write_answers,
     write_chat,
     write_collection,
@@ -231,6 +232,8 @@ def tutor(tiny, folder):
     first = dispatch.run(kinds.parse(values, "test"), Run(folder / "first"))
     values |= {"name": "second", "start": str(first.folder)}
     dispatch.run(kinds.parse(values, "test"), Run(folder / "second"))
+    values = seq2seq(path, train={"epochs": 1}, exam={"embedder": seen})
+    dispatch.run(kinds.parse(values, "test"), Run(folder / "listener"))
     TutoringSource(parts=("cima",)).build()
     DeafKnowledgeSource().build()
     AslSigningSource().build()

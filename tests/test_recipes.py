@@ -7,7 +7,17 @@ from collections import Counter
 
 import pytest
 
-from overtone import chat_model, dispatch, embedder_model, kinds, pipeline, proof, recipe, system
+from overtone import (
+    chat_model,
+    dispatch,
+    embedder_model,
+    kinds,
+    pipeline,
+    proof,
+    recipe,
+    seq2seq_model,
+    system,
+)
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -247,6 +257,20 @@ def test_every_tutor_trains_and_reports(name, tmp_path, minilm, data_root, monke
     loaded = system.load(run.folder)
     assert (loaded.lookup is not None) == ("### Unknown questions" in report)
     assert len(loaded.answer(["Who are you?", "What is a sign?"], max_tokens=4, temperature=0)) == 2
+
+
+@pytest.mark.parametrize("name", OF_KIND["seq2seq"])
+def test_every_recurrent_tutor_trains_and_reports(name, tmp_path, minilm, monkeypatch):
+    """On a few of the shipped questions, with a body as shipped but for its width."""
+    small = ["train.epochs=1", "body.embedding=16", "body.hidden=16", "exam.resamples=100"]
+    small += ["exam.beam.max_tokens=6"]
+    real = seq2seq_model.divide
+    monkeypatch.setattr(seq2seq_model, "divide", lambda recipe: few(real(recipe)))
+    run = Run(tmp_path / name)
+    dispatch.run(kinds.read(name, small), run)
+    check_folder(run)
+    (said,) = system.load(run.folder).answer(["What is a sign?"])
+    assert said.attention.shape == (len(said.said), len(said.asked))
 
 
 @pytest.fixture

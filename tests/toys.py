@@ -416,6 +416,33 @@ def chat_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
     )
 
 
+def seq2seq(path: Path, **changes: Any) -> dict[str, Any]:
+    """The recipe of a recurrent model that answers, of seconds; ``changes`` are merged one level."""
+    values: dict[str, Any] = {
+        "kind": "seq2seq",
+        "name": "listener",
+        "description": "A toy.",
+        "data": {"sources": [{"kind": "qa", "path": str(path)}], "validation": 0.2, "test": 0.2},
+        "vocabulary": {"kind": "word", "size": 200},
+        "body": {"embedding": 8, "hidden": 8, "layers": 1, "dropout": 0.1},
+        "max_tokens": 12,
+        "train": {
+            "epochs": 2,
+            "batch_size": 8,
+            "precision": "fp32",
+            "optim": {"lr": 0.01},
+            "early_stopping": {"metric": "loss"},
+            "log_every": 1,
+            "checkpoint_every": 3,
+        },
+        "exam": {"trained": 4, "beam": {"size": 2, "max_tokens": 6}, "embedder": None, "resamples": 100},
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return values
+
+
 def write_chat(folder: Path, seed: int = 0) -> Path:
     """A random decoder of two layers of width 32 that converses, in transformers' layout."""
     tokenizer = chat_tokenizer()

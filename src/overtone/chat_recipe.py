@@ -43,10 +43,16 @@ class ExamConfig(Config):
     trained: int = Field(
         240, ge=1, description="trained-on questions that are asked at most, drawn by the seed"
     )
-    sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
     embedder: EmbedderConfig | None = Field(
         EmbedderConfig(), description="makes the vectors of the cosine; null leaves it out"
     )
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over facts")
+
+
+class ChatExamConfig(ExamConfig):
+    """The same, with how a decoder answers, and what shows that it forgot."""
+
+    sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
     general: tuple[OtherSource, ...] = Field(
         (), description="data sets whose test documents show what was forgotten, in bits a byte"
     )
@@ -54,7 +60,6 @@ class ExamConfig(Config):
         20_000, ge=2, description="tokens of each at least, in whole documents from the first on"
     )
     window: int = Field(256, ge=2, description="tokens of such a text that are read at once")
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over facts")
 
 
 class ChatRecipe(BaseRecipe):
@@ -71,7 +76,7 @@ class ChatRecipe(BaseRecipe):
     pack: int = Field(512, ge=0, description="tokens up to which conversations share a row; 0: none do")
     grounding: GroundingConfig | None = Field(None, description="facts that are looked up; none without")
     train: TrainConfig
-    exam: ExamConfig = ExamConfig()
+    exam: ChatExamConfig = ChatExamConfig()
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> ChatRecipe:

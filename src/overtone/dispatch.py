@@ -15,12 +15,15 @@ from overtone import (
     language_proof,
     pipeline,
     proof,
+    seq2seq_model,
+    seq2seq_proof,
 )
 from overtone.chat_recipe import ChatRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
 from overtone.run import Run, read_json, writes
+from overtone.seq2seq_recipe import Seq2SeqRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,25 @@ CHAT = Verbs(
 )
 
 
+SEQ2SEQ = Verbs(
+    begin=seq2seq_model.begin,
+    finished=seq2seq_model.finished,
+    prepare=seq2seq_model.prepare,
+    train=seq2seq_model.train,
+    prove=seq2seq_proof.prove,
+    divide=seq2seq_model.divide,
+    reports=lambda conversations: {"conversations": conversations.report},
+    told=_standings,
+    example="overtone data show deaf-knowledge",
+)
+
+
 def of(recipe: AnyRecipe) -> Verbs:
     """The steps of a recipe's kind."""
     if isinstance(recipe, ChatRecipe):
         return CHAT
+    if isinstance(recipe, Seq2SeqRecipe):
+        return SEQ2SEQ
     if isinstance(recipe, EmbedderRecipe):
         return EMBEDDER
     return LANGUAGE if isinstance(recipe, LanguageRecipe) else READER

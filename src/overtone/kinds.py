@@ -12,8 +12,9 @@ from overtone.errors import UsageError, did_you_mean
 from overtone.language_recipe import LanguageRecipe
 from overtone.recipe import BaseRecipe, Recipe
 from overtone.schema import check
+from overtone.seq2seq_recipe import Seq2SeqRecipe
 
-AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe
+AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe | Seq2SeqRecipe
 """A recipe of any kind."""
 
 READER = "reader"
@@ -24,6 +25,7 @@ KINDS: dict[str, type[BaseRecipe]] = {
     "language": LanguageRecipe,
     "embedder": EmbedderRecipe,
     "chat": ChatRecipe,
+    "seq2seq": Seq2SeqRecipe,
 }
 """Kind → its recipe."""
 
@@ -65,5 +67,7 @@ def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
             return check(EmbedderRecipe, values, origin, hint="the schema: overtone data schema embedder")
         case "chat":
             return check(ChatRecipe, values, origin, hint="the schema: overtone data schema chat")
+        case "seq2seq":
+            return check(Seq2SeqRecipe, values, origin, hint="the schema: overtone data schema seq2seq")
         case kind:
             raise UsageError(f"{origin}: no kind of recipe '{kind}'", hint=did_you_mean(str(kind), KINDS))

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-from overtone import chat_system, kinds, language_system, lineage
+from overtone import chat_system, kinds, language_system, lineage, seq2seq_system
 from overtone import recipe as recipes
 from overtone.chat_recipe import ChatRecipe
 from overtone.chat_system import ChatSystem
@@ -26,6 +26,8 @@ from overtone.language_recipe import LanguageRecipe
 from overtone.language_system import LanguageSystem
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
+from overtone.seq2seq_recipe import Seq2SeqRecipe
+from overtone.seq2seq_system import Seq2SeqSystem
 from overtone.training.tasks import Reading
 
 FORMS = "onnx"
@@ -39,7 +41,7 @@ def shipped() -> Path:
 
 def load(
     run: str | Path | Sequence[str | Path] | None = None,
-) -> System | LanguageSystem | TrainedEmbedder | ChatSystem:
+) -> System | LanguageSystem | TrainedEmbedder | ChatSystem | Seq2SeqSystem:
     """Load a trained run, an ensemble of several readers, or the classifier that ships with the package.
 
     Args:
@@ -66,6 +68,8 @@ def load(
         return own.load(found.model)
     if isinstance(recipe, ChatRecipe):
         return chat_system.load(found, recipe)
+    if isinstance(recipe, Seq2SeqRecipe):
+        return seq2seq_system.load(found, recipe)
     reader = load_reader(recipe, found)
     cascade = None
     if (found.model / "cascade" / "cascade.json").exists():
@@ -129,7 +133,7 @@ def trained(folder: Path) -> Run:
 
 
 def _is_trained(folder: Path) -> bool:
-    last = ("labels.json", language_system.FACTS, own.FILE, chat_system.FACTS)
+    last = ("labels.json", language_system.FACTS, own.FILE, chat_system.FACTS, seq2seq_system.FACTS)
     return any((folder / "model" / name).exists() for name in last)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from overtone.data.split import DataReport
 from overtone.evaluation import plots, plots_run
@@ -45,29 +46,33 @@ class ExamReport:
 
     Args:
         origin: where the run comes from.
-        model: the run's name; each system whose name begins with it is the run.
-        columns: column → system → its graded answers; the run first, then the base.
+        model: the run's name.
+        base: the system that the others are set against.
+        columns: column → system → its graded answers; the run first.
         pace: system → answers a second.
         likely: text → what the run and then the base give it.
         training: how the adapter was fitted.
         licence: what it may be used for.
         data: what was done with the conversations.
-        mask: the proof of what was trained, from ``chat.proof``.
+        mask: the proof of what was trained, from ``chat.proof``; None where nothing is masked.
+        looked: question → the picture of where the model looked in it; perhaps none.
         sizes: what more the fit cost, each a name and a text.
         resamples: of an interval.
     """
 
     origin: Origin
     model: str
+    base: str
     columns: Mapping[Column, Mapping[str, Graded]]
     pace: Mapping[str, float]
     likely: Mapping[str, Sequence[Standing]]
     training: Training
     licence: Licence
     data: DataReport
-    mask: Mapping[str, Any]
     sizes: Sequence[Sequence[str]]
     resamples: int
+    mask: Mapping[str, Any] | None = None
+    looked: Mapping[str, Figure] = field(default_factory=dict)
 
 
 def write(report: ExamReport, folder: Path) -> Path:
@@ -84,7 +89,11 @@ def write(report: ExamReport, folder: Path) -> Path:
     plots.save(learning, folder / "plots" / "learning.png")
     found = _gains(report)
     if found:
-        plots.save(plots_run.gains(found, "What is gained over the base"), folder / "plots" / "gains.png")
+        plots.save(
+            plots_run.gains(found, f"What is gained over {report.base}"), folder / "plots" / "gains.png"
+        )
+    for number, figure in enumerate(report.looked.values()):
+        plots.save(figure, folder / "plots" / f"attention-{number}.png")
     write_atomic(folder / "report.md", text)
     write_atomic(folder / "report.html", page(text, f"{report.model} · Overtone", folder))
     return folder / "report.html"
@@ -108,7 +117,8 @@ def markdown(report: ExamReport) -> str:
         picture if _gains(report) else "",
         *(_likely(name, standings) for name, standings in report.likely.items()),
         f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
-        _mask(report.mask),
+        "" if report.mask is None else _mask(report.mask),
+        _looked(list(report.looked)),
         f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation or a question.",
         f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
         cost(report.training, report.origin, report.sizes),
@@ -123,9 +133,9 @@ def verdicts(report: ExamReport) -> list[str]:
     made = []
     for name, gain in _over_base(report, "held_out").items():
         said = _said(gain, "is better than", "is worse than")
-        ours, theirs = (_mean(report, "held_out", each) for each in (name, _base(report)))
+        ours, theirs = (_mean(report, "held_out", each) for each in (name, report.base))
         made.append(
-            f"On held-out wordings, {name} {said} the base: token F1 {ours:.3f} against {theirs:.3f}, "
+            f"On held-out wordings, {name} {said} {report.base}: token F1 {ours:.3f} against {theirs:.3f}, "
             f"{told(gain)}."
         )
     for text, (model, base) in report.likely.items():
@@ -133,7 +143,7 @@ def verdicts(report: ExamReport) -> list[str]:
         said = _said(gain, "is worse than", "is better than")
         ours, theirs = (each.figures["bits_per_byte"].value for each in (model, base))
         made.append(
-            f"On {text}, {model.name} {said} the base: {ours:.3f} against {theirs:.3f} bits a byte, "
+            f"On {text}, {model.name} {said} {report.base}: {ours:.3f} against {theirs:.3f} bits a byte, "
             f"{told(gain)}."
         )
     return made
@@ -141,12 +151,6 @@ def verdicts(report: ExamReport) -> list[str]:
 
 def _said(gain: Difference, above: str, below: str) -> str:
     return above if gain.low > 0 else below if gain.high < 0 else "is not shown to differ from"
-
-
-def _base(report: ExamReport) -> str:
-    """The name of the decoder before the fit: the one that is not the run."""
-    systems = next(iter(report.columns.values()))
-    return next(name for name in systems if not name.startswith(report.model))
 
 
 def _mean(report: ExamReport, column: Column, system: str) -> float:
@@ -158,11 +162,11 @@ def _over_base(report: ExamReport, column: Column) -> dict[str, Difference]:
     systems = report.columns.get(column)
     if systems is None:
         return {}
-    measure, base = _measure(column), systems[_base(report)]
+    measure, base = _measure(column), systems[report.base]
     return {
         name: qa.paired(base, graded, measure, seed=report.origin.seed, resamples=report.resamples)
         for name, graded in systems.items()
-        if name != _base(report)
+        if name != report.base
     }
 
 
@@ -206,7 +210,7 @@ def _column(report: ExamReport, column: Column) -> str:
 def _flips(report: ExamReport, column: Column) -> str:
     """The questions where the run gained and lost most over the base."""
     systems = report.columns[column]
-    run, base = systems[report.model], systems[_base(report)]
+    run, base = systems[report.model], systems[report.base]
     measure = _measure(column)
     apart = run.of(measure) - base.of(measure)
     order = np.argsort(-apart, kind="stable")
@@ -257,3 +261,15 @@ def _mask(mask: Mapping[str, Any]) -> str:
         f"`{mask['end_of_turn']}`; {mask['cut']:,} were cut. Between ⟦ and ⟧ stands what is learnt:\n\n"
         f"{examples}"
     )
+
+
+def _looked(questions: Sequence[str]) -> str:
+    """The pictures of attention."""
+    if not questions:
+        return ""
+    pictures = [
+        f"![Where the model looked in the question '{escape(question)}' for each piece of its answer]"
+        f"(plots/attention-{number}.png)"
+        for number, question in enumerate(questions)
+    ]
+    return "\n\n".join(["## Where it looked", *pictures])
