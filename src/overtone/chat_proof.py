@@ -43,6 +43,9 @@ def prove(recipe: ChatRecipe, prepared: Conversations, run: Run) -> None:
             model=run.name,
             base=BASE,
             columns=found,
+            questions={
+                id_: text for each in asked for id_, text in zip(each.ids, each.questions, strict=True)
+            },
             pace=pace,
             likely=standings,
             training=Training(

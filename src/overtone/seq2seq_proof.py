@@ -42,6 +42,9 @@ def prove(recipe: Seq2SeqRecipe, prepared: Conversations, run: Run) -> None:
             model=run.name,
             base=exam.NEAREST,
             columns=found,
+            questions={
+                id_: text for each in asked for id_, text in zip(each.ids, each.questions, strict=True)
+            },
             pace=pace,
             likely={},
             training=Training(

@@ -49,6 +49,7 @@ class ExamReport:
         model: the run's name.
         base: the system that the others are set against.
         columns: column → system → its graded answers; the run first.
+        questions: id → the question.
         pace: system → answers a second.
         likely: text → what the run and then the base give it.
         training: how the adapter was fitted.
@@ -64,6 +65,7 @@ class ExamReport:
     model: str
     base: str
     columns: Mapping[Column, Mapping[str, Graded]]
+    questions: Mapping[str, str]
     pace: Mapping[str, float]
     likely: Mapping[str, Sequence[Standing]]
     training: Training
@@ -216,10 +218,15 @@ def _flips(report: ExamReport, column: Column) -> str:
     order = np.argsort(-apart, kind="stable")
     chosen = [*order[: SHOWN // 2].tolist(), *order[-(SHOWN // 2) :].tolist()]
     rows = [
-        [run.ids[n], signed(float(apart[n])), *(cut(each.answers[n]) for each in systems.values())]
+        [
+            cut(report.questions[run.ids[n]]),
+            signed(float(apart[n])),
+            *(cut(each.answers[n]) for each in systems.values()),
+        ]
         for n in dict.fromkeys(chosen)
     ]
-    return f"Where the run gained and lost most:\n\n{escaped_table(['question', measure, *systems], rows)}"
+    header = ["question", f"{measure} gained", *systems]
+    return f"Where the run gained and lost most:\n\n{escaped_table(header, rows)}"
 
 
 def _explained(report: ExamReport) -> str:
