@@ -94,6 +94,20 @@ def test_the_exam_is_what_was_said(run):
         assert rows[record.id]["listener"]["f1"] == pytest.approx(qa.token_f1(said.text, gold))
 
 
+def test_an_exam_is_read_as_it_was_written(run, tmp_path):
+    found = exam.read(run.evaluation)
+    assert list(found) == ["trained", "held_out"]
+    exam.write(tmp_path, found)
+    for column in found:
+        path = tmp_path / column / "answers.jsonl"
+        assert path.read_bytes() == (run.evaluation / column / "answers.jsonl").read_bytes()
+    path.write_text('{"id": "a"}\n')
+    with pytest.raises(RunError, match="is damaged"):
+        exam.read(tmp_path)
+    with pytest.raises(RunError, match="has no exam"):
+        exam.read(tmp_path / "trained")
+
+
 def test_the_nearest_question_answers(run):
     """By scikit-learn's own cosine."""
     train, test = splits(run).train, splits(run).test

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from overtone.chat_recipe import ExamConfig
 from overtone.data.conversations import Conversations
 from overtone.data.records import Record
+from overtone.errors import RunError
 from overtone.evaluation.benchmarks import qa
 from overtone.evaluation.benchmarks.qa import Column, Graded
 from overtone.progress import step
@@ -24,6 +26,9 @@ ANSWERS = "answers.jsonl"
 
 NEAREST = "nearest"
 """The system that repeats the answer of the trained question which shares most words with the one asked."""
+
+COLUMNS: tuple[Column, ...] = ("trained", "held_out", "unknown")
+"""In the order in which they are told."""
 
 Sit = Callable[[Sequence[str]], list[str]]
 """N questions → what a system answers, (N,)."""
@@ -55,8 +60,9 @@ def asked(config: ExamConfig, seed: int, prepared: Conversations) -> list[Asked]
     """The columns of the exam that the data have questions for; the seed draws the trained ones."""
     trained = [row for row in prepared.splits.train if "answer" in row.targets]
     if len(trained) > config.trained:
-        chosen = random.Random(f"{seed}/exam").sample(trained, config.trained)
-        trained = sorted(chosen, key=lambda row: row.id)
+        # A row by itself, so that two recipes which hold out different rows ask nearly the same questions.
+        drawn = sorted(trained, key=lambda row: random.Random(f"{seed}/exam/{row.id}").random())
+        trained = sorted(drawn[: config.trained], key=lambda row: row.id)
     held_out = [row for row in prepared.splits.test if "answer" in row.targets]
     unknown = prepared.unknown("test")
     columns = [_of_rows("trained", trained), _of_rows("held_out", held_out)]
@@ -134,3 +140,50 @@ def write(folder: Path, found: Columns) -> None:
             row = {"id": name, "fact": first.facts[place], "systems": told}
             lines.append(json.dumps(row, ensure_ascii=False))
         write_atomic(folder / column / ANSWERS, "\n".join(lines) + "\n")
+
+
+def read(folder: Path) -> dict[Column, dict[str, Graded]]:
+    """What ``write`` wrote, without the vectors behind the cosines.
+
+    Raises:
+        RunError: no column is there, or a line is damaged.
+    """
+    found: dict[Column, dict[str, Graded]] = {}
+    for column in COLUMNS:
+        path = folder / column / ANSWERS
+        if path.exists():
+            found[column] = _read(path, column)
+    if not found:
+        raise RunError(f"{folder} has no exam", hint="evaluate the run: overtone run RUN")
+    return found
+
+
+def _read(path: Path, column: Column) -> dict[str, Graded]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        ids, facts = (tuple(str(row[key]) for row in rows) for key in ("id", "fact"))
+        graded = {}
+        for name, first in rows[0]["systems"].items():
+            told = [row["systems"][name] for row in rows]
+            scores = {
+                measure: np.array([float(each[measure]) for each in told])
+                for measure in first
+                if measure != "answer"
+            }
+            graded[name] = Graded(column, ids, facts, tuple(str(each["answer"]) for each in told), scores)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{path} is damaged: {error!r}", hint="evaluate the run again") from error
+    return graded
+
+
+def taken(graded: Graded, ids: Sequence[str]) -> Graded:
+    """The answers to these questions alone, in this order; each was asked."""
+    place = {name: number for number, name in enumerate(graded.ids)}
+    rows = [place[name] for name in ids]
+    return Graded(
+        graded.column,
+        tuple(ids),
+        tuple(graded.facts[row] for row in rows),
+        tuple(graded.answers[row] for row in rows),
+        {measure: scores[rows] for measure, scores in graded.scores.items()},
+    )

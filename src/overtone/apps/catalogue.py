@@ -36,8 +36,11 @@ def data_list(json_: Json = False) -> None:
         rows.append({"name": name, "title": source.card.title, "licence": source.card.licence, "at": where})
     if json_:
         print(screen.as_json(rows))  # noqa: T201
-    else:
-        screen.rows(out, rows)
+        return
+    for row, source in zip(rows, catalogue().values(), strict=True):
+        if source.card.shipped:  # its folder is deep inside the installed package, and nobody's business
+            row["at"] = "this package"
+    screen.rows(out, rows)
 
 
 @data_app.command("fetch")

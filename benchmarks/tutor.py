@@ -1,0 +1,122 @@
+"""The tutors on one exam: base, stages, all at once, with facts looked up, the LSTM, the nearest question.
+
+Runs: finished ones with the same `split_seed`; what was asked of all of them counts. Intervals are from a
+bootstrap over facts, differences are of the same questions: of each system over the base, and of the tutor over
+each other run. Trained-on questions, held-out wordings and unknown questions are never one figure.
+`declined_known` is of held-out wordings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from overtone import exam
+from overtone.chat_likelihood import BASE
+from overtone.errors import DataError
+from overtone.evaluation.benchmarks import qa
+from overtone.evaluation.benchmarks.qa import Column, Graded
+from overtone.evaluation.results import Figure, write_results
+from overtone.run import Run
+
+RESULTS = Path(__file__).parent / "results" / "tutor.json"
+SEED = 7
+MEASURES: Mapping[Column, tuple[str, ...]] = {
+    "trained": ("exact_match", "f1", "cosine"),
+    "held_out": ("exact_match", "f1", "cosine"),
+    "unknown": ("declined",),
+}
+JUDGED = {"trained": "f1", "held_out": "f1", "unknown": "declined"}
+SHORT = {"tutor-style": "style", "tutor-all": "all", "tutor-lstm": "lstm", "tutor-knowledge-alone": "alone"}
+"""Run → what follows `tutor-` in its figures; of any other its name does."""
+
+Sat = dict[Column, dict[str, Graded]]
+
+
+def gathered(main: Run, others: list[Run]) -> Sat:
+    """Column → system → graded: of the main run all of its systems, of each other the run alone.
+
+    Raises:
+        DataError: two runs were asked no question in common.
+    """
+    found: Sat = {}
+    for column, systems in exam.read(main.evaluation).items():
+        found[column] = {
+            "tutor" if name == main.name else "tutor.grounded" if name.endswith(" grounded") else name: each
+            for name, each in systems.items()
+        }
+    for run in others:
+        for column, systems in exam.read(run.evaluation).items():
+            if column in found:
+                found[column][f"tutor-{SHORT.get(run.name, run.name)}"] = systems[run.name]
+    return {column: in_common(column, systems) for column, systems in found.items()}
+
+
+def in_common(column: Column, systems: Mapping[str, Graded]) -> dict[str, Graded]:
+    """The same systems, and of their questions those that all were asked.
+
+    Raises:
+        DataError: there is none.
+    """
+    ids = sorted(set.intersection(*(set(each.ids) for each in systems.values())))
+    if not ids:
+        raise DataError(f"no question of '{column}' was asked of all", hint="give all runs one split_seed")
+    return {name: exam.taken(each, ids) for name, each in systems.items()}
+
+
+def gain(column: Column, name: str, worse: Graded, better: Graded, against: str) -> Figure:
+    """What is gained when one system is replaced by another, question by question."""
+    found = qa.paired(worse, better, JUDGED[column], seed=SEED)
+    return Figure(
+        f"{name}.{column}.{JUDGED[column]}.difference",
+        found.value,
+        found.low,
+        found.high,
+        len(better.ids),
+        against=f"{against}, the same questions",
+    )
+
+
+def figures(found: Sat) -> list[Figure]:
+    """Every system's measures in every column, and what each gains over the base."""
+    made = []
+    for column, systems in found.items():
+        for name, graded in systems.items():
+            for measure in MEASURES[column]:
+                value = qa.interval(graded, measure, seed=SEED)
+                made.append(
+                    Figure(f"{name}.{column}.{measure}", value.value, value.low, value.high, len(graded.ids))
+                )
+            if name != BASE and BASE in systems:
+                made.append(gain(column, name, systems[BASE], graded, "base"))
+            if name.startswith("tutor-"):
+                other = name.removeprefix("tutor-")
+                made.append(gain(column, f"tutor.over-{other}", graded, systems["tutor"], other))
+    for short, column in (("declined_unknown", "unknown"), ("declined_known", "held_out")):
+        if "tutor.grounded" in found.get(column, {}):  # type: ignore[call-overload]
+            graded = found[column]["tutor.grounded"]  # type: ignore[index]
+            value = qa.interval(graded, "declined", seed=SEED)
+            made.append(
+                Figure(f"tutor.grounded.{short}", value.value, value.low, value.high, len(graded.ids))
+            )
+    return made
+
+
+def main() -> None:
+    """Compare and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path, help="The tutor, such as runs/tutor-knowledge.")
+    parser.add_argument("others", nargs="*", type=Path, help="Runs to set beside it.")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+
+    made = figures(gathered(Run(options.run), [Run(folder) for folder in options.others]))
+    command = " ".join(["python benchmarks/tutor.py", *map(str, [options.run, *options.others])])
+    write_results(options.output, command, SEED, made)
+    for each in made:
+        print(f"{each.name} {each.value:.4f} {each.unit}")
+
+
+if __name__ == "__main__":
+    main()
