@@ -1,8 +1,8 @@
 """The tutors on one exam: base, stages, all at once, with facts looked up, the LSTM, the nearest question.
 
 Runs: finished ones with the same `split_seed`; what was asked of all of them counts. Intervals are from a
-bootstrap over facts, differences are of the same questions: of each system over the base, and of the tutor over
-each other run. Trained-on questions, held-out wordings and unknown questions are never one figure.
+bootstrap over facts, differences are of the same questions: of each system over the base, and of the tutor
+over each other run. Trained-on questions, held-out wordings and unknown questions are never one figure.
 `declined_known` is of held-out wordings.
 """
 
