@@ -5,8 +5,9 @@ MiniLM and e5-small-v2 were trained to retrieve; RoBERTa and CANINE are the mean
 
 Every test question is asked by itself, one after the other; its time holds all of it, encoding included. The
 figures of ``nq-100`` are those of the first hundred questions, for papers that stop there. ``plain`` is a
-language model as it was trained, the mean of its states for a vector. Passages a second are of the encoders
-and the embedder in turns, the median of the rounds.
+language model as it was trained, the mean of its states for a vector; ``--bodies`` are such models that were
+then trained to retrieve. Passages a second are of the encoders and the embedder in turns, the median of the
+rounds.
 """
 
 from __future__ import annotations
@@ -96,21 +97,21 @@ def quality(part: str, scored: Mapping[str, Retrieved], measures: tuple[str, ...
             n, beside = len(retrieved.ids), AGAINST.get(name)
             figures.append(Figure(name, found.value, found.low, found.high, n, against=beside))
     further = [(name, "minilm") for name in ENCODERS if name in scored and name != "minilm"]
-    for b, a in (*COMPARED, *further):
-        for measure in HEADLINE:
-            gain = paired(scored[a], scored[b], measure, seed=SEED)
-            name = b if (b, a) == ("fused", "bm25") else f"{b}.over.{a}"
-            figures.append(
-                Figure(
-                    f"{name}.{part}.{measure}.difference",
-                    gain.value,
-                    gain.low,
-                    gain.high,
-                    len(scored[a].ids),
-                    against=f"{b} − {a}, the same questions",
-                )
-            )
-    return figures
+    return figures + [gained(part, a, b, scored, m) for b, a in (*COMPARED, *further) for m in HEADLINE]
+
+
+def gained(part: str, a: str, b: str, scored: Mapping[str, Retrieved], measure: str) -> Figure:
+    """What is gained when a system is replaced by another, question by question."""
+    gain = paired(scored[a], scored[b], measure, seed=SEED)
+    name = b if (b, a) == ("fused", "bm25") else f"{b}.over.{a}"
+    return Figure(
+        f"{name}.{part}.{measure}.difference",
+        gain.value,
+        gain.low,
+        gain.high,
+        len(scored[a].ids),
+        against=f"{b} − {a}, the same questions",
+    )
 
 
 def at_hand() -> dict[str, EmbedderConfig]:
@@ -157,6 +158,9 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("embedder", type=Path, help="the run of an embedder")
+    parser.add_argument(
+        "--bodies", type=Path, nargs="*", default=[], help="runs of embedders of other bodies"
+    )
     parser.add_argument("--plain", type=Path, nargs="*", default=[], help="runs of language models")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -171,6 +175,7 @@ def main() -> None:
     further: list[tuple[EmbedderConfig, dict[str, Mode]]] = [
         (config, SYSTEMS if name == "minilm" else {name: "dense"}) for name, config in encoders.items()
     ]
+    further += [(EmbedderConfig(weights=str(run)), {run.name: "dense"}) for run in options.bodies]
     for config, systems in (*further, (EmbedderConfig(weights=str(options.embedder)), OWN)):
         with tempfile.TemporaryDirectory() as place:
             index, _ = Index.build(folder, Path(place) / "index", IndexConfig(embedder=config))
@@ -193,6 +198,11 @@ def main() -> None:
             for system, (rankings, _) in answers.items()
         }
         figures += quality(part, scored, MEASURES if part == "nq" else HEADLINE)
+        figures += [
+            gained(part, "embedder", run.name, scored, measure)
+            for run in options.bodies
+            for measure in HEADLINE
+        ]
     for system, (_, seconds) in answers.items():
         for share in (50, 95):
             value = 1e3 * float(np.percentile(seconds, share))
@@ -210,8 +220,9 @@ def main() -> None:
     figures.append(Figure("embedder.encode.ratio", ratio, n=ENCODED, unit="ratio"))
     parameters = own.model.sizes()["parameters"] / 1e6
     figures.append(Figure("embedder.model.parameters", parameters, unit="million"))
-    plain_too = ["--plain", *map(str, options.plain)] if options.plain else []
-    command = " ".join(["python benchmarks/retrieval.py", str(options.embedder), *plain_too])
+    others = {"--bodies": options.bodies, "--plain": options.plain}
+    words = [word for option, runs in others.items() if runs for word in (option, *map(str, runs))]
+    command = " ".join(["python benchmarks/retrieval.py", str(options.embedder), *words])
     write_results(options.output, command, SEED, figures)
     for figure in figures:
         print(f"{figure.name} {figure.value:.4g} {figure.unit}")
