@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+from contextlib import nullcontext
 
 import peft
 import pytest
@@ -220,6 +221,25 @@ def test_four_by_two_is_one_by_eight(folder, chats, tmp_path):
     one = fit(model(folder), rows, tmp_path / "one")
     cut = fit(model(folder), rows, tmp_path / "cut", batch_size=2, accumulation=4)
     assert all(torch.allclose(one[name], cut[name], atol=1e-5) for name in one)
+
+
+def test_under_autocast_adapters_read_what_is_there(folder, chats):
+    """The same loss as with PEFT's own two casts of every input, and gradients within bf16's rounding."""
+    rows = collect(chats, 2)
+    ids, marks = rows.pad([0, 1])
+    found = []
+    for ours in (True, False):
+        made = stir(model(folder))
+        if not ours:
+            made.body._uncast = lambda device: nullcontext()
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = made(ids, marks)[HEAD]
+        AnswerLoss(rows).total(scores, torch.arange(2)).backward()
+        gradient = torch.cat([each.grad.flatten() for each in made.parameters() if each.grad is not None])
+        found.append((scores.detach().float(), gradient))
+    (one, first), (other, second) = found
+    assert torch.allclose(one, other, atol=0.05 * float(other.abs().max()))
+    assert float((first - second).norm() / second.norm()) < 0.03
 
 
 def test_an_adapter_loads_in_plain_peft(folder, chats, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import peft
 import safetensors
 import torch
+from peft.helpers import disable_input_dtype_casting
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import (
@@ -133,8 +134,20 @@ class CausalBody(Body):
         if int(numbers.max()) > 1:
             where = {"attention_mask": apart(numbers), "position_ids": positions(numbers)}
         # Alone in its row, a conversation needs no mask: nothing in it sees the padding behind it.
-        output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
+        with self._uncast(inputs.device.type):
+            output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
         return States(output.last_hidden_state, attention_mask[..., 1])
+
+    def _uncast(self, device: str) -> AbstractContextManager[None]:
+        """Under autocast, adapters get their inputs as they are.
+
+        PEFT brings each to the precision of the adapter's weights first, and autocast brings it back: two
+        copies for each of some hundred adapters.
+        """
+        if self.adapted and torch.is_autocast_enabled(device):
+            found: AbstractContextManager[None] = disable_input_dtype_casting(self.backbone)
+            return found
+        return nullcontext()
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., D) → scores (..., V)."""
