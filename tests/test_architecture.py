@@ -26,7 +26,7 @@ LEVELS = [
     {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"},
     {"pipeline", "language_model", "embedder_model", "chat_model", "seq2seq_model"},
     {"study", "jury", "exporting"},
-    {"doctor", "backbones"},
+    {"doctor", "memory", "backbones"},
     {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "dispatch"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 
@@ -232,9 +233,11 @@ def few(prepared):
 def test_every_tutor_trains_and_reports(name, tmp_path, minilm, data_root, monkeypatch):
     """On a few real conversations, with a small random decoder, and a first stage to start from."""
     pytest.importorskip("bm25s")
-    weights = write_chat(tmp_path / "weights")
+    kind = "qwen3" if "qwen3" in kinds.read(name).body.weights else "llama"
+    weights = write_chat(tmp_path / "weights", kind=kind)
     small = ["train.epochs=1", f"body.weights={weights}", "exam.resamples=100", "exam.sampling.max_tokens=4"]
     small += ["exam.general_tokens=200", "body.max_length=512"]
+    small += ["body.stored=bf16"] if find_spec("bitsandbytes") is None else []
     start = kinds.read(name).start
     if start is not None:
         path = write_answers(tmp_path / "facts.jsonl")

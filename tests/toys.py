@@ -13,12 +13,13 @@ import torch
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers import models as pieces
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     BertConfig,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
     LlamaConfig,
-    LlamaForCausalLM,
     LlamaModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -443,12 +444,13 @@ def seq2seq(path: Path, **changes: Any) -> dict[str, Any]:
     return values
 
 
-def write_chat(folder: Path, seed: int = 0) -> Path:
+def write_chat(folder: Path, seed: int = 0, kind: str = "llama") -> Path:
     """A random decoder of two layers of width 32 that converses, in transformers' layout."""
     tokenizer = chat_tokenizer()
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        kind,
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=48,
@@ -460,8 +462,9 @@ def write_chat(folder: Path, seed: int = 0) -> Path:
         eos_token_id=2,
         pad_token_id=2,
         tie_word_embeddings=True,
+        head_dim=8,
     )
-    model = LlamaForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():  # the usual scale of 0.02 makes every text nearly alike at this width
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -367,15 +367,37 @@ def _load(folder: Path | None, others: list[Path]) -> System:
 @app.command()
 def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
+    gguf: Annotated[
+        Literal["f16", "f32", "q8_0", "none"] | None,
+        typer.Option(help="Of a tuned decoder: how the GGUF file keeps its matrices; f16 if not given."),
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Export a run to ONNX, float and int8; a form that answers otherwise than the run is refused."""
+    """Export a run; a form that answers otherwise than the run is refused.
+
+    A run that reads texts becomes ONNX, float and int8; a tuned decoder merged weights and a GGUF file.
+    """
     from overtone import exporting
     from overtone.apps import bench, screen
     from overtone.run import Run
 
     err.print(Text(f"reads {run_folder}"))
-    judged = exporting.export(Run(run_folder))
+    place = Run(run_folder)
+    if exporting.converses(place):
+        told = exporting.export_decoder(place, None if gguf == "none" else gguf or "f16")
+        if json_:
+            print(screen.as_json([each.as_dict() for each in told]))  # noqa: T201
+        else:
+            for each in told:
+                out.print(Text(each.sentence, style="" if each.passed else "red"))
+        err.print(Text(f"wrote {run_folder / 'model' / 'merged'}"))
+        refused = [each.form for each in told if not each.passed]
+        if refused:
+            raise RunError(f"{' and '.join(refused)} refused, and removed", hint="its figures: parity.json")
+        return
+    if gguf is not None:
+        raise UsageError(f"--gguf: {run_folder} is no tuned decoder", hint="leave it out")
+    judged = exporting.export(place)
     if json_:
         print(screen.as_json([each.as_dict() for each in judged]))  # noqa: T201
     else:
@@ -384,12 +406,18 @@ def export(
 
 
 @app.command()
-def doctor(json_: Json = False) -> None:
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Option(help="Tell what tuning the decoder of this recipe takes of memory, instead.")
+    ] = None,
+    set_: Sets = None,
+    json_: Json = False,
+) -> None:
     """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
     from overtone import doctor as examination
     from overtone.apps import screen
 
-    found = examination.examine(err)
+    found = examination.examine(err) if recipe is None else examination.memory_of(recipe, set_ or [])
     if json_:
         print(screen.as_json(found))  # noqa: T201
     else:

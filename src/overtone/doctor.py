@@ -6,12 +6,14 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from overtone import kinds, memory
 from overtone.data.fetch import catalogue, locate
 from overtone.data.records import Record
 from overtone.data.sources import overtone_emotions
@@ -53,6 +55,22 @@ def examine(console: Console) -> dict[str, Any]:
     except WeightsError as error:
         found["training"] = f"not tried: {error}"
     return found
+
+
+def memory_of(recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What the largest step of a recipe takes of memory, an estimate, beside what this machine has.
+
+    Raises:
+        UsageError: no such recipe, or it tunes no decoder.
+        WeightsError: nothing is known of the decoder's sizes.
+    """
+    found: dict[str, Any] = dict(memory.of(kinds.read(recipe, overrides)).as_dict())
+    if torch.cuda.is_available():
+        return {
+            **found,
+            "here": f"{torch.cuda.get_device_properties(0).total_memory / 1e9:.2f} GB on the GPU",
+        }
+    return {**found, "here": _memory()}
 
 
 def _load() -> float | str:

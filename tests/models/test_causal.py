@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from contextlib import nullcontext
 
 import peft
 import pytest
@@ -231,7 +230,7 @@ def test_under_autocast_adapters_read_what_is_there(folder, chats):
     for ours in (True, False):
         made = stir(model(folder))
         if not ours:
-            made.body._uncast = lambda device: nullcontext()
+            made.body._say_who_casts = lambda device: None
         with torch.autocast("cpu", torch.bfloat16):
             scores = made(ids, marks)[HEAD]
         AnswerLoss(rows).total(scores, torch.arange(2)).backward()
@@ -240,6 +239,19 @@ def test_under_autocast_adapters_read_what_is_there(folder, chats):
     (one, first), (other, second) = found
     assert torch.allclose(one, other, atol=0.05 * float(other.abs().max()))
     assert float((first - second).norm() / second.norm()) < 0.03
+
+
+def test_a_layer_is_computed_again_as_it_was(folder, chats):
+    """Checkpointing under autocast, with weights in bf16; and after it without autocast, as in evaluation."""
+    rows = collect(chats, 2)
+    ids, marks = rows.pad([0, 1])
+    made = model(folder, stored="bf16", checkpointing=True).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = made(ids, marks)[HEAD]
+    AnswerLoss(rows).total(scores, torch.arange(2)).backward()
+    assert all(each.grad is not None for each in made.parameters() if each.requires_grad)
+    made.eval()
+    assert torch.isfinite(made.body.step(None, ids[:, :3])[0]).all()
 
 
 def test_an_adapter_loads_in_plain_peft(folder, chats, tmp_path):

