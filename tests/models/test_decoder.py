@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from overtone.models import decoder as model
 from overtone.models.decoder import Decoder
 
 
@@ -46,3 +47,15 @@ def test_scores_do_not_depend_on_company(decoder):
     together = decoder.score(prompts, ["joy", "deep sorrow"])
     apart = np.concatenate([decoder.score([prompt], ["joy", "deep sorrow"]) for prompt in prompts])
     assert together == pytest.approx(apart, abs=1e-4)
+
+
+def test_two_files_of_one_name_are_two_in_the_cache(tmp_path):
+    files = [tmp_path / folder / "model.gguf" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"GGUF")
+    keys = [model._key(file) for file in files]
+    assert len(set(keys)) == 2
+    assert [model._key(file) for file in files] == keys
+    files[0].write_bytes(b"GGUF again")
+    assert model._key(files[0]) not in keys

@@ -14,7 +14,8 @@
 - ``study``: what the arms of a grid gain, over seeds; ``study_page`` is its page, ``forest`` its picture
 - ``markdown``: escaped text, tables and signed numbers
 - ``judge``: answers graded by a language model; ``agreement``: what that judge is worth
-- ``exam_report``: what a tuned decoder's run says about itself; ``parity_chat``: whether its exports say it too
+- ``exam_report``: what a tuned decoder's run says about itself
+- ``parity_chat``: whether its exported forms say the same
 - ``benchmarks/``: measures of whole systems, such as retrieval
 - ``results``: the committed figures of the benchmark scripts, and the README's tables made from them
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,9 +102,16 @@ def converted(folder: Path) -> Path:
     return _dequantised(files[0]) if files else folder
 
 
+def _key(file: Path) -> str:
+    """What the cache knows a file by: many are called model.gguf, and one may be written anew."""
+    known = file.stat()
+    told = f"{file.resolve()} {known.st_size} {known.st_mtime_ns}"
+    return f"{file.stem}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
 def _dequantised(file: Path) -> Path:
     """The folder with the safetensors form of a GGUF file, made if it is not there yet."""
-    folder = cache_folder("weights") / file.stem
+    folder = cache_folder("weights") / _key(file)
     if (folder / "config.json").exists():
         return folder
     try:
