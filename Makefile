@@ -40,7 +40,18 @@ results: setup
 	$(BIN)/python benchmarks/classify_speed.py
 	$(BIN)/python benchmarks/loop_speed.py
 	$(BIN)/python benchmarks/backups.py
-	$(BIN)/python benchmarks/retrieval.py runs/embedder
+	for seed in 1 2 3; do \
+		$(BIN)/overtone run language --name language-$$seed --set seed=$$seed && \
+		$(BIN)/overtone run language-transformer --name language-transformer-$$seed --set seed=$$seed --set train.epochs=6 \
+		|| exit 1; done
+	$(BIN)/python benchmarks/language.py --lstm runs/language-1 runs/language-2 runs/language-3 \
+		--transformer runs/language-transformer-1 runs/language-transformer-2 runs/language-transformer-3 --repeats 3
+	$(BIN)/overtone run embedder
+	$(BIN)/overtone run embedder-lstm --set start=runs/language-1
+	$(BIN)/overtone run embedder-transformer --set start=runs/language-transformer-1 --set 'data.texts=[]' --set train.epochs=1
+	$(BIN)/python benchmarks/retrieval.py runs/embedder --bodies runs/embedder-lstm runs/embedder-transformer \
+		--plain runs/language-1 runs/language-transformer-1
+	$(BIN)/python benchmarks/explain_gap.py
 	$(BIN)/python benchmarks/search_scale.py
 	$(BIN)/python benchmarks/readme.py
 
