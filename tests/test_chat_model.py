@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import numpy as np
 import peft
@@ -19,9 +18,7 @@ from overtone.errors import RunError, UsageError
 from overtone.evaluation.benchmarks import qa
 from overtone.models import adapters, causal
 from overtone.run import Run, read_json
-from overtone.training import loop as loops
-from overtone.training.stopping import InterruptedFitError
-from toys import chat, identical, write_answers, write_chat
+from toys import chat, identical, stopped_at, write_answers, write_chat
 
 
 def made(weights, path, **changes):
@@ -195,18 +192,9 @@ def test_stopped_and_run_again(weights, answers, tmp_path, monkeypatch):
     """Suffering 11: the same adapter as the run that nobody stopped."""
     recipe = made(weights, answers, name="stopped", adapter={"dropout": 0.2})
     whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
-    step = loops.Loop._step
-
-    def interrupted(self, *args):
-        if self.progress.step == 4:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, *args)
-
-    monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
-    with pytest.raises(InterruptedFitError):
+    with stopped_at(monkeypatch, 4):
         dispatch.run(recipe, again)
-    monkeypatch.undo()
     dispatch.run(recipe, again)
     assert identical(adapter(whole), adapter(again))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 
 import numpy as np
@@ -22,9 +21,7 @@ from overtone.inference import own
 from overtone.inference.own import TrainedEmbedder
 from overtone.inference.search import Index
 from overtone.run import Run, read_json
-from overtone.training import loop as loops
-from overtone.training.stopping import InterruptedFitError
-from toys import embedder, language, write_collection, write_documents
+from toys import embedder, language, stopped_at, write_collection, write_documents
 
 pytest.importorskip("bm25s")
 pytest.importorskip("pytrec_eval")
@@ -130,18 +127,9 @@ def test_stopped_and_run_again(collection, tmp_path, monkeypatch):
     """The same weights and figures as the run that nobody stopped."""
     recipe = made(collection, name="stopped")
     whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
-    step = loops.Loop._step
-
-    def interrupted(self, *args):
-        if self.progress.step == 6:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, *args)
-
-    monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
-    with pytest.raises(InterruptedFitError):
+    with stopped_at(monkeypatch, 6):
         dispatch.run(recipe, again)
-    monkeypatch.undo()
     assert not embedder_model.finished(again)
     dispatch.run(recipe, again)
     for part in ("model/model.safetensors", "evaluation/test/retrieved.jsonl"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 
 import numpy as np
@@ -17,9 +16,7 @@ from overtone.evaluation.language import nats
 from overtone.evaluation.ngram import Ngram
 from overtone.models import language as models
 from overtone.run import Run, read_json
-from overtone.training import loop as loops
-from overtone.training.stopping import InterruptedFitError
-from toys import language, sentences, write_documents
+from toys import language, sentences, stopped_at, write_documents
 
 
 def made(path, **changes):
@@ -106,18 +103,9 @@ def test_stopped_and_run_again(documents, tmp_path, monkeypatch):
     """The same weights and figures as the run that nobody stopped."""
     recipe = made(documents, name="stopped")
     whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
-    step = loops.Loop._step
-
-    def interrupted(self, *args):
-        if self.progress.step == 6:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, *args)
-
-    monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
-    with pytest.raises(InterruptedFitError):
+    with stopped_at(monkeypatch, 6):
         dispatch.run(recipe, again)
-    monkeypatch.undo()
     assert not language_model.finished(again)
     dispatch.run(recipe, again)
     for part in ("model/model.safetensors", "evaluation/test/likelihood.jsonl", "evaluation/samples.json"):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import signal
 
 import pytest
 import torch
@@ -13,11 +12,9 @@ from overtone.errors import DataError, RunError, WeightsError
 from overtone.inference.classify import Classifier
 from overtone.models import store
 from overtone.run import Run, read_json, write_json
-from overtone.training import loop as loops
 from overtone.training import tasks
-from overtone.training.stopping import InterruptedFitError
 from overtone.training.tasks import Reading
-from toys import task
+from toys import stopped_at, task
 
 FULL = {"adapter": None}
 LORA = {"adapter": {"r": 4, "alpha": 8, "dropout": 0.0}}
@@ -127,18 +124,9 @@ def test_the_labels_are_written_last(tiny, table, tmp_path, monkeypatch):
 def test_stopped_and_run_again(tiny, table, tmp_path, monkeypatch, changes):
     resolved = made(tiny, table, **changes)
     _, whole = train(resolved, Run(tmp_path / "whole"))
-    step = loops.Loop._step
-
-    def interrupted(self, *args):
-        if self.progress.step == 5:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, *args)
-
-    monkeypatch.setattr(loops.Loop, "_step", interrupted)
     run = Run(tmp_path / "run")
-    with pytest.raises(InterruptedFitError, match="stopped after step 6"):
+    with stopped_at(monkeypatch, 5):
         train(resolved, run)
-    monkeypatch.undo()
     _, resumed = train(resolved, run)
     assert resumed.final_loss == whole.final_loss
     for name in ("heads.safetensors", "labels.json"):

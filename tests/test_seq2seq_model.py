@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from itertools import pairwise
 
 import pytest
@@ -16,9 +15,7 @@ from overtone.data.records import Record
 from overtone.errors import RunError
 from overtone.evaluation.benchmarks import qa
 from overtone.run import Run
-from overtone.training import loop as loops
-from overtone.training.stopping import InterruptedFitError
-from toys import identical, seq2seq, write_answers
+from toys import identical, seq2seq, stopped_at, write_answers
 
 
 def made(path, **changes):
@@ -135,18 +132,9 @@ def test_stopped_and_run_again(answers, tmp_path, monkeypatch):
     """The same weights as the run that nobody stopped, though teacher forcing decays by the epoch."""
     recipe = made(answers, name="stopped")
     whole = dispatch.run(recipe, Run(tmp_path / "whole" / "stopped"))
-    step = loops.Loop._step
-
-    def interrupted(self, *args):
-        if self.progress.step == 5:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, *args)
-
-    monkeypatch.setattr(loops.Loop, "_step", interrupted)
     again = Run(tmp_path / "again" / "stopped")
-    with pytest.raises(InterruptedFitError):
+    with stopped_at(monkeypatch, 5):
         dispatch.run(recipe, again)
-    monkeypatch.undo()
     dispatch.run(recipe, again)
     one, other = (overtone.load(each.folder).body.state_dict() for each in (whole, again))
     assert identical(one, other)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers import models as pieces
@@ -36,8 +39,10 @@ from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig
 from overtone.models.model import Model, sweep
 from overtone.run import Run
+from overtone.training import loop as loops
 from overtone.training import losses, tasks
 from overtone.training.loop import Loop, TrainConfig, TrainingData
+from overtone.training.stopping import InterruptedFitError
 
 TOPICS = {
     "joy": ("happy", "glad", "smile", "sunny", "laugh", "bright"),
@@ -471,3 +476,19 @@ def write_chat(folder: Path, seed: int = 0, kind: str = "llama") -> Path:
                 parameter.mul_(6)
     model.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def stopped_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
+    """A fit in here gets a Ctrl-C before the step after so many, as from a keyboard, and says so."""
+    step = loops.Loop._step
+
+    def interrupted(self: loops.Loop, *arguments: Any) -> Any:
+        if self.progress.step == number:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(loops.Loop, "_step", interrupted)
+    with pytest.raises(InterruptedFitError, match=f"stopped after step {number + 1}"):
+        yield
+    monkeypatch.setattr(loops.Loop, "_step", step)

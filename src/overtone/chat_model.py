@@ -26,7 +26,7 @@ from overtone.models import adapters, causal, weights
 from overtone.models.answers import HEAD
 from overtone.models.model import Model
 from overtone.progress import step
-from overtone.run import Run, write_json, writes
+from overtone.run import Run, write_json
 from overtone.training.answer_loss import AnswerLoss
 from overtone.training.loop import Fit, Loop, TrainingData
 from overtone.training.tasks import Task
@@ -85,20 +85,14 @@ def prepare(recipe: ChatRecipe, run: Run) -> Conversations:
         _refuse_taught(Run(recipe.start), prepared)
         cards += lineage.cards(Run(recipe.start).facts())
         began = f", from {recipe.start}"
-    if writes():
-        data, commercial = most_restrictive(cards)
-        known = weights.CATALOGUE.get(recipe.body.weights)
-        licence = "not known" if known is None else known.licence
-        run.note(
-            data={conversations.LABEL: prepared.report.as_dict()},
-            fingerprints=prepared.fingerprints,
-            licence={
-                "data": data,
-                "weights": f"{recipe.body.weights} ({licence}){began}",
-                "commercial": commercial if known is not None else None,
-            },
-            prepare_seconds=round(time.perf_counter() - begun, 1),
-        )
+    data, commercial = most_restrictive(cards)
+    known = weights.CATALOGUE.get(recipe.body.weights)
+    licence = {
+        "data": data,
+        "weights": f"{recipe.body.weights} ({'not known' if known is None else known.licence}){began}",
+        "commercial": None if known is None else commercial,
+    }
+    claims.note_data(run, conversations.LABEL, prepared.report, prepared.fingerprints, licence, begun)
     return prepared
 
 

@@ -17,9 +17,8 @@ from overtone.inference.generate import SamplingConfig
 from overtone.inference.lookup import LookupConfig
 from overtone.models.adapters import LoraConfig
 from overtone.models.causal import DecoderConfig
-from overtone.recipe import BaseRecipe
+from overtone.recipe import BaseRecipe, refuse_several_tasks
 from overtone.training.loop import TrainConfig
-from overtone.training.optim import OptimConfig
 
 LORA = LoraConfig(r=16, alpha=32, dropout=0.05, targets="all-linear")
 """What is trained of a decoder where the recipe says nothing else: all projections of its layers."""
@@ -80,14 +79,7 @@ class ChatRecipe(BaseRecipe):
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> ChatRecipe:
-        if self.train.freeze.kind != "none":
-            raise ValueError("train.freeze: all but the adapter is frozen already; set kind: none")
-        if self.train.weighting.kind != "fixed" or self.train.mix.temperature != 1:
-            raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
-        plain = OptimConfig()
-        for name in ("head_lr", "layer_decay"):
-            if getattr(self.train.optim, name) != getattr(plain, name):
-                raise ValueError(f"train.optim.{name}: the adapter is trained at train.optim.lr")
+        refuse_several_tasks(self.train, "all but the adapter is frozen already", "the adapter")
         if self.train.early_stopping.metric != "loss":
             raise ValueError("train.early_stopping.metric: answers are chosen by their loss; set loss")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from accelerate import PartialState
 
 from overtone import kinds
+from overtone.data.split import DataReport
 from overtone.errors import RunError
 from overtone.evaluation.results import environment
 from overtone.recipe import BaseRecipe
@@ -87,3 +89,39 @@ def refuse_other_data(fingerprints: Mapping[str, Mapping[str, Any]], run: Run) -
             f"the data changed since this run began: {', '.join(changed)}",
             hint="put the old files back, or train again with --overwrite or under another --name",
         )
+
+
+def note_data(
+    run: Run,
+    label: str,
+    report: DataReport,
+    fingerprints: Mapping[str, Mapping[str, Any]],
+    licence: Mapping[str, Any],
+    begun: float,
+) -> None:
+    """Write into the manifest what was read for a run, where this process writes.
+
+    Args:
+        run: the one it is for.
+        label: what the rows are counted as.
+        report: what was done to get them.
+        fingerprints: data set → what a manifest keeps of it.
+        licence: ``data``, ``weights``, ``commercial`` (None: not known).
+        begun: when reading them began, by ``time.perf_counter``.
+    """
+    if writes():
+        run.note(
+            data={label: report.as_dict()},
+            fingerprints=fingerprints,
+            licence=licence,
+            prepare_seconds=round(time.perf_counter() - begun, 1),
+        )
+
+
+def from_scratch(report: DataReport) -> dict[str, Any]:
+    """The licence of a run whose weights begin with nothing but its data."""
+    return {
+        "data": report.licence,
+        "weights": "trained from scratch",
+        "commercial": report.commercial,
+    }

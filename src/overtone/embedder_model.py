@@ -29,7 +29,7 @@ from overtone.models import embedder as embedders
 from overtone.models.embedder import HEAD
 from overtone.models.model import Model
 from overtone.progress import step
-from overtone.run import Run, writes
+from overtone.run import Run
 from overtone.training.contrastive import ContrastiveLoss
 from overtone.training.loop import Fit, Loop, TrainingData
 from overtone.training.tasks import Task
@@ -77,23 +77,18 @@ def prepare(recipe: EmbedderRecipe, run: Run) -> Questions:
     begun = time.perf_counter()
     prepared = divide(recipe)
     claims.refuse_other_data(prepared.fingerprints, run)
-    if writes():
-        began, cards = "", [*prepared.cards]
-        if recipe.start is not None:  # what binds the language model binds what is made of it
-            began = f" as {recipe.start}"
-            cards += lineage.cards(Run(recipe.start).facts())
-        teacher = "" if recipe.teacher is None else f", taught by {recipe.teacher.weights}"
-        data, commercial = most_restrictive(cards)
-        run.note(
-            data={asked.LABEL: prepared.report.as_dict()},
-            fingerprints=prepared.fingerprints,
-            licence={
-                "data": data,
-                "weights": f"trained from scratch{began}{teacher}",
-                "commercial": commercial,
-            },
-            prepare_seconds=round(time.perf_counter() - begun, 1),
-        )
+    began, cards = "", [*prepared.cards]
+    if recipe.start is not None:  # what binds the language model binds what is made of it
+        began = f" as {recipe.start}"
+        cards += lineage.cards(Run(recipe.start).facts())
+    teacher = "" if recipe.teacher is None else f", taught by {recipe.teacher.weights}"
+    data, commercial = most_restrictive(cards)
+    licence = {
+        "data": data,
+        "weights": f"trained from scratch{began}{teacher}",
+        "commercial": commercial,
+    }
+    claims.note_data(run, asked.LABEL, prepared.report, prepared.fingerprints, licence, begun)
     return prepared
 
 

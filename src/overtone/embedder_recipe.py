@@ -15,10 +15,9 @@ from overtone.errors import did_you_mean
 from overtone.inference.embed import EmbedderConfig
 from overtone.models.bag import BagConfig
 from overtone.models.embedder import EmbedderBodyConfig, Pooling
-from overtone.recipe import BaseRecipe
+from overtone.recipe import FROM_SCRATCH, BaseRecipe, refuse_several_tasks
 from overtone.training.contrastive import ContrastiveConfig
 from overtone.training.loop import TrainConfig
-from overtone.training.optim import OptimConfig
 
 METRICS = ("recall_10", "mrr_10")
 """What the questions of dev choose the best step by."""
@@ -73,16 +72,9 @@ class EmbedderRecipe(BaseRecipe):
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> EmbedderRecipe:
-        if self.train.freeze.kind != "none":
-            raise ValueError("train.freeze: a model from scratch is trained as a whole; set kind: none")
-        if self.train.weighting.kind != "fixed" or self.train.mix.temperature != 1:
-            raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
+        refuse_several_tasks(self.train, *FROM_SCRATCH)
         if self.train.accumulation != 1:
             raise ValueError("train.accumulation: a row is told apart from its whole step; raise batch_size")
-        plain = OptimConfig()
-        for name in ("head_lr", "layer_decay"):
-            if getattr(self.train.optim, name) != getattr(plain, name):
-                raise ValueError(f"train.optim.{name}: all of this model is trained at train.optim.lr")
         return self
 
     @model_validator(mode="after")

@@ -64,17 +64,9 @@ def prepare(recipe: LanguageRecipe, run: Run) -> Documents:
     begun = time.perf_counter()
     prepared = divide(recipe)
     claims.refuse_other_data(prepared.fingerprints, run)
-    if writes():
-        run.note(
-            data={documents.LABEL: prepared.report.as_dict()},
-            fingerprints=prepared.fingerprints,
-            licence={
-                "data": prepared.report.licence,
-                "weights": "trained from scratch",
-                "commercial": prepared.report.commercial,
-            },
-            prepare_seconds=round(time.perf_counter() - begun, 1),
-        )
+    report = prepared.report
+    licence = claims.from_scratch(report)
+    claims.note_data(run, documents.LABEL, report, prepared.fingerprints, licence, begun)
     return prepared
 
 

@@ -49,15 +49,7 @@ def prove(recipe: LanguageRecipe, prepared: Documents, run: Run) -> None:
         LanguageReport(
             origin=Origin(recipe.description, facts["command"], recipe.seed, facts),
             texts=[evidence for evidence, _ in found.values()],
-            training=Training(
-                history=run.history(),
-                metric=recipe.train.early_stopping.metric,
-                seconds=facts["fit"]["seconds"],
-                rows_per_second=facts["fit"]["rows_per_second"],
-                parameters=facts["model"]["parameters"],
-                trainable=facts["model"]["trainable"],
-                peak_memory=facts["peak_memory_bytes"],
-            ),
+            training=Training.of(facts, run.history(), recipe.train.early_stopping.metric),
             licence=Licence(**facts["licence"]),
             data=prepared.report,
             sizes=[

@@ -15,9 +15,8 @@ from overtone.inference.generate import SamplingConfig
 from overtone.likelihood import MEASURES
 from overtone.models.language import LanguageModelConfig
 from overtone.models.lstm import LstmConfig
-from overtone.recipe import BaseRecipe
+from overtone.recipe import FROM_SCRATCH, BaseRecipe, refuse_several_tasks
 from overtone.training.loop import TrainConfig
-from overtone.training.optim import OptimConfig
 
 
 class LanguageEvaluateConfig(Config):
@@ -51,14 +50,7 @@ class LanguageRecipe(BaseRecipe):
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> LanguageRecipe:
-        if self.train.freeze.kind != "none":
-            raise ValueError("train.freeze: a model from scratch is trained as a whole; set kind: none")
-        if self.train.weighting.kind != "fixed" or self.train.mix.temperature != 1:
-            raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
-        plain = OptimConfig()
-        for name in ("head_lr", "layer_decay"):
-            if getattr(self.train.optim, name) != getattr(plain, name):
-                raise ValueError(f"train.optim.{name}: all of this model is trained at train.optim.lr")
+        refuse_several_tasks(self.train, *FROM_SCRATCH)
         return self
 
     @model_validator(mode="after")

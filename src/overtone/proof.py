@@ -71,15 +71,7 @@ def prove(recipe: Recipe, prepared: Prepared, run: Run) -> None:
         Report(
             origin=Origin(recipe.description, facts["command"], recipe.seed, facts),
             tasks=evidence,
-            training=Training(
-                history=run.history(),
-                metric=recipe.train.early_stopping.metric,
-                seconds=facts["fit"]["seconds"],
-                rows_per_second=facts["fit"]["rows_per_second"],
-                parameters=facts["model"]["parameters"],
-                trainable=facts["model"]["trainable"],
-                peak_memory=facts["peak_memory_bytes"],
-            ),
+            training=Training.of(facts, run.history(), recipe.train.early_stopping.metric),
             licence=Licence(**facts["licence"]),
             cascade=cascade,
             edges=edges,

@@ -22,6 +22,7 @@ from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.schema import check, read_yaml
 from overtone.training.loop import TrainConfig
+from overtone.training.optim import OptimConfig
 from overtone.training.tasks import TaskConfig
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -49,6 +50,30 @@ class BaseRecipe(Config):
         """The recipe as YAML, every default written out; reading it back gives an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
+
+def refuse_several_tasks(train: TrainConfig, frozen: str, rate: str) -> None:
+    """Refuse what of a fit is for several tasks or for pretrained layers, where there are neither.
+
+    Args:
+        train: the fit.
+        frozen: why nothing can be frozen, in words.
+        rate: what is trained at ``train.optim.lr``, in words.
+
+    Raises:
+        ValueError: something of that is set.
+    """
+    if train.freeze.kind != "none":
+        raise ValueError(f"train.freeze: {frozen}; set kind: none")
+    if train.weighting.kind != "fixed" or train.mix.temperature != 1:
+        raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
+    plain = OptimConfig()
+    for name in ("head_lr", "layer_decay"):
+        if getattr(train.optim, name) != getattr(plain, name):
+            raise ValueError(f"train.optim.{name}: {rate} is trained at train.optim.lr")
+
+
+FROM_SCRATCH = ("a model from scratch is trained as a whole", "all of this model")
+"""What ``refuse_several_tasks`` is told of a model from scratch."""
 
 R = TypeVar("R", bound=BaseRecipe)
 

@@ -68,17 +68,9 @@ def prepare(recipe: Seq2SeqRecipe, run: Run) -> Conversations:
     begun = time.perf_counter()
     prepared = divide(recipe)
     claims.refuse_other_data(prepared.fingerprints, run)
-    if writes():
-        run.note(
-            data={conversations.LABEL: prepared.report.as_dict()},
-            fingerprints=prepared.fingerprints,
-            licence={
-                "data": prepared.report.licence,
-                "weights": "trained from scratch",
-                "commercial": prepared.report.commercial,
-            },
-            prepare_seconds=round(time.perf_counter() - begun, 1),
-        )
+    report = prepared.report
+    licence = claims.from_scratch(report)
+    claims.note_data(run, conversations.LABEL, report, prepared.fingerprints, licence, begun)
     return prepared
 
 

@@ -12,9 +12,8 @@ from overtone.data.leakage import LeakageConfig
 from overtone.data.vocabulary import VocabularyConfig, WordVocabulary
 from overtone.inference.beam import BeamConfig
 from overtone.models.seq2seq import Seq2SeqConfig
-from overtone.recipe import BaseRecipe
+from overtone.recipe import FROM_SCRATCH, BaseRecipe, refuse_several_tasks
 from overtone.training.loop import TrainConfig
-from overtone.training.optim import OptimConfig
 
 
 class Seq2SeqExamConfig(ExamConfig):
@@ -40,14 +39,7 @@ class Seq2SeqRecipe(BaseRecipe):
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> Seq2SeqRecipe:
-        if self.train.freeze.kind != "none":
-            raise ValueError("train.freeze: a model from scratch is trained as a whole; set kind: none")
-        if self.train.weighting.kind != "fixed" or self.train.mix.temperature != 1:
-            raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
-        plain = OptimConfig()
-        for name in ("head_lr", "layer_decay"):
-            if getattr(self.train.optim, name) != getattr(plain, name):
-                raise ValueError(f"train.optim.{name}: all of this model is trained at train.optim.lr")
+        refuse_several_tasks(self.train, *FROM_SCRATCH)
         if self.train.early_stopping.metric != "loss":
             raise ValueError("train.early_stopping.metric: answers are chosen by their loss; set loss")
         return self

@@ -88,6 +88,20 @@ class Training:
     trainable: int
     peak_memory: int
 
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], history: Sequence[Mapping[str, Any]], metric: str) -> Training:
+        """What the manifest of a trained run says of its fit."""
+        fit, model = facts["fit"], facts["model"]
+        return cls(
+            history=history,
+            metric=metric,
+            seconds=fit["seconds"],
+            rows_per_second=fit["rows_per_second"],
+            parameters=model["parameters"],
+            trainable=model["trainable"],
+            peak_memory=facts["peak_memory_bytes"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Licence:
