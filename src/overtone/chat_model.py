@@ -21,7 +21,7 @@ from overtone.data.conversations import Conversations
 from overtone.data.split import most_restrictive
 from overtone.data.text import fold
 from overtone.errors import RunError
-from overtone.inference import lexical, lookup
+from overtone.inference import lexical, lookup, lookup_fit
 from overtone.models import adapters, causal, weights
 from overtone.models.answers import HEAD
 from overtone.models.model import Model
@@ -174,7 +174,7 @@ def train(recipe: ChatRecipe, prepared: Conversations, run: Run) -> Fit:
         if recipe.grounding is not None:
             with step("learning to look facts up"):
                 facts = lookup.facts([*prepared.splits.train, *prepared.splits.validation])
-                lookup.fit(facts, prepared.unknown("fit"), recipe.grounding.lookup).save(run.model)
+                lookup_fit.fit(facts, prepared.unknown("fit"), recipe.grounding.lookup).save(run.model)
         trained = round(fit.rows_per_second * fit.seconds) / len(chats["train"])
         tokens = int(rows["train"].lengths.sum())
         run.note(

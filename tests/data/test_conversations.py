@@ -197,8 +197,6 @@ def test_what_is_wrong_is_said(tmp_path):
         prepared(own, own)
     with pytest.raises(DataError, match="validation split is empty"):
         prepared(qa(tmp_path / "two.jsonl", 2))
-    with pytest.raises(DataError, match=r"(?s)validation split is empty.*deaf-knowledge"):
-        prepared({"kind": "asl-signing"})
     for name in ("conversations_train1.json", "conversations_train1.json.gz"):
         said = [{"role": "Student", "text": "Why?"}, {"role": "Teacher", "text": "Look."}]
         content = json.dumps([{"conversation": said}]).encode()
@@ -211,14 +209,14 @@ def test_what_is_wrong_is_said(tmp_path):
 
 def test_the_shipped_facts_stay_taught_and_examined():
     found = prepared({"kind": "deaf-knowledge"}, {"kind": "asl-signing"})
-    assert found.report.rows == {"train": 558, "validation": 12, "test": 240}
+    assert found.report.rows == {"train": 1454, "validation": 16, "test": 240}
     assert found.report.leaks == ()
     assert (found.report.licence, found.report.commercial) == ("Apache-2.0", True)
     splits = found.splits
     taught, chosen = Counter(row.group for row in splits.train), {row.group for row in splits.validation}
     assert {row.group for row in splits.test} <= set(taught)
-    assert all(taught[name] == 1 for name in chosen)
-    assert {row.source for row in splits.validation} == {"deaf-knowledge"}
+    assert {name.startswith("signing") for name in chosen} == {True, False}
+    assert all(taught[name] == (2 if name.startswith("signing") else 4) for name in chosen)
 
 
 def test_the_tutoring_dialogues_are_divided_by_what_they_are_about(data_root):

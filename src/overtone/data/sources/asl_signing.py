@@ -14,7 +14,7 @@ from overtone.data.sources.deaf_knowledge import rows
 from overtone.errors import DataError
 
 FILE = "knowledge/signing.jsonl"
-"""The file, one pair a line."""
+"""The file, an answer with its questions a line."""
 
 CARD = Card(
     name="asl-signing",
@@ -23,34 +23,36 @@ CARD = Card(
     commercial=True,
     url="a part of this package",
     citation="The Overtone authors",
-    files={FILE: "65e6882146417bf7e689b9e83fbd98cc6a18fa4ebd288f2b2914020e9b710d9e"},
-    sizes={"train": 90},
+    files={FILE: "496890b99a5c83ad01bb86bfad9540e40f31309b2a22453fab1f4977c2d51bc7"},
+    sizes={"train": 270},
     notes="All of it is for training. Words describe a sign only roughly: look it up in a video dictionary.",
     shipped=True,
 )
 
 
 def records(folder: Path) -> Iterator[Record]:
-    """The pairs, target ``answer``; ``source`` names where the answer is from.
+    """Each answer three times, in other words asked for; ``source`` names where it is from.
 
-    Ids are ``asl-signing/signing-001``.
+    The target is ``answer``, the group what is asked about. Ids are ``asl-signing/signing-001.0``, the last
+    number that of the wording.
 
     Raises:
         DataError: the file is missing or a line is not of this form.
     """
     for place, row in rows(folder, FILE):
         try:
-            text, answer, source, name = row["question"], row["answer"], row["source"], row["id"]
+            asked, answer, source, name = row["questions"], row["answer"], row["source"], row["id"]
         except (KeyError, TypeError) as error:
-            raise DataError(f"{place}: not a pair ({error!r})", hint="install overtone again") from error
-        yield Record(
-            f"{CARD.name}/{name}",
-            text,
-            {"answer": answer, "source": source},
-            CARD.name,
-            "train",
-            group=name,
-        )
+            raise DataError(f"{place}: not an answer ({error!r})", hint="install overtone again") from error
+        for number, text in enumerate(asked):
+            yield Record(
+                f"{CARD.name}/{name}.{number}",
+                text,
+                {"answer": answer, "source": source},
+                CARD.name,
+                "train",
+                group=name,
+            )
 
 
 SOURCE = Source(CARD, records)

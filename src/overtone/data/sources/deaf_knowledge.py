@@ -12,37 +12,34 @@ from pydantic import Field
 
 from overtone.config import Config
 from overtone.data.files import lines, need
-from overtone.data.records import Card, Record, Source
+from overtone.data.records import Card, Record, Source, SplitName
 from overtone.errors import DataError
 
 TOPICS = ("history", "education", "linguistics", "culture", "etiquette", "technology", "law", "arts")
 """The topics, each a file."""
-
-TAUGHT = 2
-"""How many of a fact's three wordings are for training; the last is asked in the exam alone."""
 
 UNKNOWN = "knowledge/unknown.jsonl"
 """The file of questions that the facts do not answer."""
 
 CARD = Card(
     name="deaf-knowledge",
-    title="Deaf knowledge: facts with their source, each asked in three ways, one of them held out",
+    title="Deaf knowledge: facts with their source, each asked in six ways, one of them held out",
     licence="Apache-2.0",
     commercial=True,
     url="a part of this package",
     citation="The Overtone authors",
     files={
-        "knowledge/history.jsonl": "3ef1c9811c6359442328ca4ef766a41d03acb1ccf1b09d3b4a9af3061ab1f0c2",
-        "knowledge/education.jsonl": "ae7512c5b08113ceea0d85141f7e6a35dca27b36e8be1d3d347e8b4951588e37",
-        "knowledge/linguistics.jsonl": "0c05bb0b8a4ae046ce4dad0240553dac7f671ac9212664a3006fb0b336cfd001",
-        "knowledge/culture.jsonl": "802efab0596ebd8f666c7b2ac98e7d8faf60872e8f790895e4067f91497ee181",
-        "knowledge/etiquette.jsonl": "2856c3cd768352c25939389c3dffdbd5c6f75240553f1334a528884901dff829",
-        "knowledge/technology.jsonl": "84cd2b99e3135553a91e5512cd48e4bfbe1c19473c3fbcf51797667e4dd09b1a",
-        "knowledge/law.jsonl": "a30657f6a0e9386d39d60be2606ff5bba65759a98847db1791798db8d95ba764",
-        "knowledge/arts.jsonl": "8f0c30239f81bc9edb2f5ee2fafe60183ec8d14025f338852669d6519d2ac690",
+        "knowledge/history.jsonl": "42c95ac4713779f231dfb4555f266eec9e0d54df9aca85ca184c9a527af3cea7",
+        "knowledge/education.jsonl": "3ad30ca2df9923eae98001beda0249797e5c04b2ba60055b2fc9e0c64a614294",
+        "knowledge/linguistics.jsonl": "3351018541570fe1891945298ab4e96cf8797d4320eb975862d924c869395561",
+        "knowledge/culture.jsonl": "ec865c00251335830ff1b22a0edc66717b34ee7220fd4dcd7daa969ed01b0770",
+        "knowledge/etiquette.jsonl": "409b42819c2a240c18809aa1cb483be58d56a0613b80d5f2447686e7ac135de0",
+        "knowledge/technology.jsonl": "7a86792169c578cbb2ab9a462e92bb43a3c1a4d221998a0664e3adf1b7715e43",
+        "knowledge/law.jsonl": "356366cc80163b8f94ee7c2879e94f8255ba60b63dd6cdeb5eee90eb22803d4c",
+        "knowledge/arts.jsonl": "4d8ad9b90d13aa1edb76b9d30d229e300b7536c80b795396f4449c70c7270722",
         UNKNOWN: "bf85dd96b0e7e141ec4b41f73812f137d89e3ab073032d1c4b8308090d59e40a",
     },
-    sizes={"train": 480, "test": 240},
+    sizes={"train": 1200, "test": 240},
     notes="Test holds the same facts as train in words that train does not have, so it measures what was "
     "understood, not what is known beyond. The unknown questions have no answer and train nothing.",
     shipped=True,
@@ -67,7 +64,7 @@ class Unknown:
 
 
 def records(folder: Path) -> Iterator[Record]:
-    """Each fact three times, target ``answer``: two wordings in train, the third in test.
+    """Each fact six times, target ``answer``: all wordings but the last in train, the last in test.
 
     ``source`` names where the fact is from, and the group is the fact. Ids are ``deaf-knowledge/arts-001.0``,
     the last number that of the wording.
@@ -79,16 +76,20 @@ def records(folder: Path) -> Iterator[Record]:
         for place, row in rows(folder, f"knowledge/{topic}.jsonl"):
             try:
                 asked, answer, source, name = row["questions"], row["answer"], row["source"], row["id"]
-                _first, _second, _third = asked
+                first, *others, held_out = list[str](asked)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"{place}: not a fact ({error!r})", hint="install overtone again") from error
-            for number, text in enumerate(asked):
+            wordings: tuple[tuple[str, SplitName], ...] = (
+                *((text, "train") for text in (first, *others)),
+                (held_out, "test"),
+            )
+            for number, (text, split) in enumerate(wordings):
                 yield Record(
                     f"{CARD.name}/{name}.{number}",
                     text,
                     {"answer": answer, "source": source},
                     CARD.name,
-                    "train" if number < TAUGHT else "test",
+                    split,
                     group=name,
                 )
 
