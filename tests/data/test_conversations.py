@@ -219,6 +219,19 @@ def test_the_shipped_facts_stay_taught_and_examined():
     assert all(taught[name] == (2 if name.startswith("signing") else 4) for name in chosen)
 
 
+def test_what_is_only_asked_about_teaches_nothing(tmp_path):
+    own, other = qa(tmp_path / "facts.jsonl", 30), qa(tmp_path / "other.jsonl", 5, word="lake")
+    alone = prepared(own)
+    found = prepared(own, asked=[{"kind": "deaf-knowledge"}, other])
+    assert (found.splits.train, found.splits.validation) == (alone.splits.train, alone.splits.validation)
+    added = Counter(row.source for row in found.splits.test[len(alone.splits.test) :])
+    assert added == {"deaf-knowledge": 240, "other": 5}
+    assert found.report.left_out == {"deaf-knowledge: for training, and only asked about": 1200}
+    assert len(found.unanswered) == 120
+    with pytest.raises(DataError, match="'facts' is named twice"):
+        prepared(own, asked=[own])
+
+
 def test_the_tutoring_dialogues_are_divided_by_what_they_are_about(data_root):
     found = prepared(TutoringSource(), {"kind": "deaf-knowledge"})
     places = defaultdict(set)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -40,6 +40,10 @@ class ConversationsConfig(Config):
     """The conversations that a decoder is trained, chosen and judged on."""
 
     sources: tuple[ConversationSource, ...] = Field(min_length=1, description="The data sets.")
+    asked: tuple[ConversationSource, ...] = Field(
+        (),
+        description="Data sets that are asked about alone: their test, or all of one without splits.",
+    )
     validation: float = Field(
         0.05,
         gt=0,
@@ -143,7 +147,7 @@ def prepare(config: ConversationsConfig, leakage: LeakageConfig, seed: int) -> C
         {card.name: fingerprint(card) for card in cards},
         tuple(
             each
-            for choice in config.sources
+            for choice in (*config.sources, *config.asked)
             if isinstance(choice, DeafKnowledgeSource)
             for each in unknown(_opened(choice)[1])
         ),
@@ -155,7 +159,7 @@ def _read(config: ConversationsConfig) -> tuple[list[Card], dict[str, list[Recor
     cards: list[Card] = []
     by_source: dict[str, list[Record]] = {}
     left_out: Counter[str] = Counter()
-    for choice in config.sources:
+    for choice in (*config.sources, *config.asked):
         source, folder = _opened(choice)
         name = source.card.name
         if name in by_source:
@@ -166,6 +170,10 @@ def _read(config: ConversationsConfig) -> tuple[list[Card], dict[str, list[Recor
         found = list(source.records(folder))
         by_source[name] = [row for row in found if row.text]
         left_out[f"{name}: nothing is asked and answered"] = len(found) - len(by_source[name])
+        if choice in config.asked:
+            rows = [replace(row, split="test") for row in by_source[name] if row.split in (None, "test")]
+            left_out[f"{name}: for training, and only asked about"] = len(by_source[name]) - len(rows)
+            by_source[name] = rows
         cards.append(source.card)
     repeated = [
         name for name, n in Counter(row.id for rows in by_source.values() for row in rows).items() if n > 1
