@@ -25,9 +25,9 @@ LEVELS = [
     | {"language_system", "chat_system", "seq2seq_system"},
     {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"},
     {"pipeline", "language_model", "embedder_model", "chat_model", "seq2seq_model"},
-    {"study", "jury", "exporting"},
+    {"study", "jury", "judging", "exporting"},
     {"doctor", "memory", "backbones"},
-    {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "dispatch"},
+    {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "cli_export", "dispatch"},
 ]
 """From the top of the page to its bottom; imports point up, or stay on a level."""
 

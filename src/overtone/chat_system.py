@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from transformers import AutoConfig, AutoTokenizer
 
 from overtone.chat_prompt import UNKNOWN, framed
 from overtone.chat_recipe import ChatRecipe
 from overtone.data.chat import Turn, Turns
 from overtone.errors import UsageError
-from overtone.inference import lookup
+from overtone.inference import export_chat, lookup
 from overtone.inference.converse import Speaker
+from overtone.inference.llama import LlamaSpeaker
 from overtone.inference.lookup import Fact, Lookup
 from overtone.models import adapters, causal
 from overtone.models.causal import CausalBody
 from overtone.run import Run, read_json
+
+CONTEXT = 4096
+"""Tokens of a conversation with llama.cpp at most: memory for them is taken at once."""
 
 FACTS = "chat.json"
 """The file in a run's ``model`` that is written last, and so says that the model is whole."""
@@ -36,26 +41,37 @@ class Said:
     fact: Fact | None = None
 
 
-class ChatSystem:
-    """A decoder with its adapter, and what it can look up.
+class Speaks(Protocol):
+    """What answers the last turn of a conversation: PyTorch's ``Speaker``, or llama.cpp's."""
+
+    forgotten: int
+
+    def reply(self, turns: Turns, **settings: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
+        """Answer a conversation, a piece at a time."""
+
+    def answers(self, conversations: Sequence[Turns], **settings: Any) -> list[str]:  # noqa: ANN401
+        """Answer N conversations, (N,)."""
+
+
+class Tutor:
+    """What answers as a run does, and looks up what it looks up.
 
     Args:
         run: the folder it came from.
         recipe: what it was made by.
-        body: in evaluation mode, with its adapter.
+        speakers: who answers as it was tuned (True), and as it was before (False) where that is at hand.
         facts: what it can look up; None where it looks nothing up.
     """
 
-    def __init__(self, run: Run, recipe: ChatRecipe, body: CausalBody, facts: Lookup | None) -> None:
+    def __init__(
+        self, run: Run, recipe: ChatRecipe, speakers: Mapping[bool, Speaks], facts: Lookup | None
+    ) -> None:
         self.run = run
         self.recipe = recipe
-        self.body = body
         self.lookup = facts
-        self.device = str(next(body.parameters()).device)
-        self.end: int = read_json(run.model / FACTS)["end_of_turn"]
         self.forgotten = 0
         """Turns of which the last ``reply`` did not read all, as they were too many."""
-        self._speakers = {tuned: Speaker(body, tuned=tuned) for tuned in (True, False)}
+        self._speakers = speakers
 
     @property
     def licence(self) -> dict[str, Any]:
@@ -91,7 +107,7 @@ class ChatSystem:
         if prompt is None:
             yield UNKNOWN
             return
-        speaker = self._speakers[tuned]
+        speaker = self._speaker(tuned)
         told = speaker.reply(prompt, **settings)
         self.forgotten = speaker.forgotten
         yield from told
@@ -108,10 +124,18 @@ class ChatSystem:
         alone = [[Turn("user", question)] for question in questions]
         found = self._prompts(alone, self._looks_up(grounded, tuned))
         asked = [prompt for _, prompt in found if prompt is not None]
-        answers = iter(self._speakers[tuned].answers(asked, **settings))
+        answers = iter(self._speaker(tuned).answers(asked, **settings))
         return [
             Said(UNKNOWN) if prompt is None else Said(next(answers).strip(), fact) for fact, prompt in found
         ]
+
+    def _speaker(self, tuned: bool) -> Speaks:
+        if tuned not in self._speakers:
+            raise UsageError(
+                "an exported form has its adapter merged: the decoder before it is not there",
+                hint="leave --engine out to hear both",
+            )
+        return self._speakers[tuned]
 
     def _looks_up(self, grounded: bool | None, tuned: bool) -> bool:
         return tuned and self.lookup is not None if grounded is None else grounded
@@ -134,6 +158,23 @@ class ChatSystem:
         ]
 
 
+class ChatSystem(Tutor):
+    """A decoder with its adapter, and what it can look up.
+
+    Args:
+        run: the folder it came from.
+        recipe: what it was made by.
+        body: in evaluation mode, with its adapter.
+        facts: what it can look up; None where it looks nothing up.
+    """
+
+    def __init__(self, run: Run, recipe: ChatRecipe, body: CausalBody, facts: Lookup | None) -> None:
+        super().__init__(run, recipe, {tuned: Speaker(body, tuned=tuned) for tuned in (True, False)}, facts)
+        self.body = body
+        self.device = str(next(body.parameters()).device)
+        self.end: int = read_json(run.model / FACTS)["end_of_turn"]
+
+
 def load(run: Run, recipe: ChatRecipe) -> ChatSystem:
     """Load a trained run.
 
@@ -144,4 +185,29 @@ def load(run: Run, recipe: ChatRecipe) -> ChatSystem:
     body = causal.build(recipe.body, recipe.adapter).body
     adapters.restore(body, run.model)
     body.requires_grad_(False).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    return ChatSystem(run, recipe, body, None if recipe.grounding is None else lookup.load(run.model))
+    return ChatSystem(run, recipe, body, _facts(run, recipe))
+
+
+def load_exported(run: Run, recipe: ChatRecipe) -> Tutor:
+    """What ``overtone export`` wrote of a run, spoken by llama.cpp.
+
+    Raises:
+        UsageError: it has no GGUF file.
+        MissingExtraError: the extra ``llama`` is not installed.
+        RunError: a file is damaged, or llama.cpp cannot read it.
+        WeightsError: the weights that look facts up are not at hand.
+    """
+    merged = run.model / export_chat.FOLDER
+    file = merged / export_chat.GGUF
+    if not file.exists():
+        raise UsageError(
+            f"{run.folder} has no GGUF file", hint=f"write one with: overtone export {run.folder}"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    config: Any = AutoConfig.from_pretrained(merged)
+    speaker = LlamaSpeaker(file, tokenizer, min(CONTEXT, config.max_position_embeddings))
+    return Tutor(run, recipe, {True: speaker}, _facts(run, recipe))
+
+
+def _facts(run: Run, recipe: ChatRecipe) -> Lookup | None:
+    return None if recipe.grounding is None else lookup.load(run.model)

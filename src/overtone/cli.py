@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -14,8 +14,9 @@ from rich.text import Text
 from overtone.apps.catalogue import Json, data_app, err, out, weights_app
 from overtone.apps.searching import search_app
 from overtone.apps.tokenizing import tokenize
-from overtone.cli_bench import bench_app
-from overtone.cli_chat import chat
+from overtone.cli_bench import bench_app, doctor
+from overtone.cli_chat import chat, judge
+from overtone.cli_export import export
 from overtone.cli_generate import generate
 from overtone.cli_known import Sets, data_schema, data_show, recipes
 from overtone.errors import OvertoneError, RunError, UsageError
@@ -41,6 +42,9 @@ data_app.command("show")(data_show)
 data_app.command("schema")(data_schema)
 app.command("generate")(generate)
 app.command("chat")(chat)
+app.command("judge")(judge)
+app.command("export")(export)
+app.command("doctor")(doctor)
 app.command("recipes")(recipes)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -362,66 +366,6 @@ def _load(folder: Path | None, others: list[Path]) -> System:
         terms = f"data: {licence['data']}; weights: {licence['weights']}"
         err.print(Text(f"{allowed} for commercial use ({terms})", style="yellow"))
     return loaded
-
-
-@app.command()
-def export(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
-    gguf: Annotated[
-        Literal["f16", "f32", "q8_0", "none"] | None,
-        typer.Option(help="Of a tuned decoder: how the GGUF file keeps its matrices; f16 if not given."),
-    ] = None,
-    json_: Json = False,
-) -> None:
-    """Export a run; a form that answers otherwise than the run is refused.
-
-    A run that reads texts becomes ONNX, float and int8; a tuned decoder merged weights and a GGUF file.
-    """
-    from overtone import exporting
-    from overtone.apps import bench, screen
-    from overtone.run import Run
-
-    err.print(Text(f"reads {run_folder}"))
-    place = Run(run_folder)
-    if exporting.converses(place):
-        told = exporting.export_decoder(place, None if gguf == "none" else gguf or "f16")
-        if json_:
-            print(screen.as_json([each.as_dict() for each in told]))  # noqa: T201
-        else:
-            for each in told:
-                out.print(Text(each.sentence, style="" if each.passed else "red"))
-        err.print(Text(f"wrote {run_folder / 'model' / 'merged'}"))
-        refused = [each.form for each in told if not each.passed]
-        if refused:
-            raise RunError(f"{' and '.join(refused)} refused, and removed", hint="its figures: parity.json")
-        return
-    if gguf is not None:
-        raise UsageError(f"--gguf: {run_folder} is no tuned decoder", hint="leave it out")
-    judged = exporting.export(place)
-    if json_:
-        print(screen.as_json([each.as_dict() for each in judged]))  # noqa: T201
-    else:
-        bench.forms(out, judged)
-    err.print(Text(f"wrote {run_folder / 'model' / 'onnx'}"))
-
-
-@app.command()
-def doctor(
-    recipe: Annotated[
-        str | None, typer.Option(help="Tell what tuning the decoder of this recipe takes of memory, instead.")
-    ] = None,
-    set_: Sets = None,
-    json_: Json = False,
-) -> None:
-    """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
-    from overtone import doctor as examination
-    from overtone.apps import screen
-
-    found = examination.examine(err) if recipe is None else examination.memory_of(recipe, set_ or [])
-    if json_:
-        print(screen.as_json(found))  # noqa: T201
-    else:
-        screen.findings(out, found)
 
 
 if __name__ == "__main__":

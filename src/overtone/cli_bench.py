@@ -1,4 +1,4 @@
-"""The verbs that measure this machine: `overtone bench`."""
+"""The verbs that look at this machine: `overtone doctor` and `overtone bench`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 from rich.text import Text
 
 from overtone import recipe as recipes
-from overtone.apps.catalogue import err, out
+from overtone.apps.catalogue import Json, err, out
+from overtone.cli_known import Sets
 
 bench_app = typer.Typer(help="What this machine can do.", no_args_is_help=True)
 
@@ -65,3 +66,21 @@ def bench_inference(
     if output is not None:
         speed.save(output, len(texts), rows)
         err.print(Text(f"wrote {output}"))
+
+
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Option(help="Tell what tuning the decoder of this recipe takes of memory, instead.")
+    ] = None,
+    set_: Sets = None,
+    json_: Json = False,
+) -> None:
+    """Look at this machine: versions, threads, memory, devices, weights, data, a short training."""
+    from overtone import doctor as examination
+    from overtone.apps import screen
+
+    found = examination.examine(err) if recipe is None else examination.memory_of(recipe, set_ or [])
+    if json_:
+        print(screen.as_json(found))  # noqa: T201
+    else:
+        screen.findings(out, found)

@@ -1,16 +1,20 @@
-"""The verb that converses with a tuned decoder."""
+"""The verbs about what a tuned decoder says: converse with it, and have its answers judged."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from overtone.apps.catalogue import Json, err, out
+from overtone.errors import UsageError
+
+if TYPE_CHECKING:
+    from overtone.evaluation.judge import Judge
 
 
 def chat(
@@ -25,7 +29,17 @@ def chat(
     temperature: Annotated[
         float | None, typer.Option(min=0, help="Below 1 bolder; 0 always takes the best token.")
     ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Draw among the fewest best whose shares reach this.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="A text that ends an answer; may be repeated.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the draws.")] = None,
+    engine: Annotated[
+        Literal["torch", "llama.cpp"],
+        typer.Option(help="What computes; llama.cpp speaks the GGUF file of `overtone export`."),
+    ] = "torch",
     json_: Json = False,
 ) -> None:
     """Converse with a tuned decoder: at a prompt, or a line of standard input after the other.
@@ -38,11 +52,19 @@ def chat(
     from overtone.apps import stream
 
     who = None if persona is None else personas.load(persona)
-    loaded = system.load_chat(run_folder)
+    if compare and engine != "torch":
+        raise UsageError("--compare needs --engine torch: an exported form has its adapter merged")
+    loaded = system.load_chat(run_folder) if engine == "torch" else system.load_exported_chat(run_folder)
     err.print(Text(f"reads {run_folder}"))
     if terms := chatting.licence_line(loaded.licence):
         err.print(Text(terms, style="yellow"))
-    given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    given = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "stop": stop,
+        "seed": seed,
+    }
     settings = {name: value for name, value in given.items() if value is not None}
     conversation = chatting.Conversation(loaded, settings, who, compare)
     if sys.stdin.isatty() and out.is_terminal and not json_:
@@ -50,3 +72,54 @@ def chat(
     else:
         lines = (text for text, _ in stream.rows(None))
         chatting.answer_lines(conversation, lines, out.file, err, as_json=json_)
+
+
+def judge(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run whose exam has been asked.")],
+    by: Annotated[
+        str, typer.Option(help="Who judges: weights that are at hand, or the folder of a tuned decoder.")
+    ] = "smollm2-135m-instruct",
+    endpoint: Annotated[
+        str | None, typer.Option(help="Judge with the model --by at this OpenAI-compatible URL.")
+    ] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="The environment variable with the key of the endpoint.")
+    ] = None,
+    graded: Annotated[
+        Path | None, typer.Option(help="Your own answers graded by hand, as JSON lines; else the shipped.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Have the answers of an exam graded 0, 1 or 2 by a model, after it is set beside grades by hand."""
+    from dataclasses import asdict
+
+    from overtone import dispatch, exam, judging, kinds, system
+    from overtone.apps import screen
+    from overtone.chat_recipe import ChatRecipe
+    from overtone.evaluation import agreement
+    from overtone.evaluation.judge import EndpointJudge
+    from overtone.inference.endpoint import EndpointConfig
+    from overtone.seq2seq_recipe import Seq2SeqRecipe
+
+    by_hand = agreement.read_graded(graded or judging.BY_HAND)
+    run = system.trained(run_folder)
+    recipe = kinds.read(str(run.recipe))
+    if not isinstance(recipe, ChatRecipe | Seq2SeqRecipe):
+        raise UsageError(
+            f"{run_folder} answers no questions", hint="train with: overtone run tutor-knowledge"
+        )
+    if endpoint is not None:
+        config = EndpointConfig(url=endpoint, model=by, key_variable=key_variable)
+        who: Judge = EndpointJudge(config)
+    else:
+        who = judging.local(by, recipe.body.weights if isinstance(recipe, ChatRecipe) else None)
+    with run.lock():
+        asked = exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
+        found = judging.judged(run, asked, who, by_hand, seed=recipe.seed, resamples=recipe.exam.resamples)
+    if json_:
+        print(screen.as_json(list(map(asdict, found))))  # noqa: T201
+        return
+    for each in found:
+        rows = [(one.system, agreement.shown(one.grade, each.examined)) for one in each.systems]
+        screen.table(out, [each.column.replace("_", " "), f"grade by {each.judge}"], rows)
+    err.print(Text(f"wrote {run.evaluation / '*' / judging.JUDGED}"))

@@ -10,7 +10,7 @@ from typing import Any, overload
 from overtone import chat_system, kinds, language_system, lineage, seq2seq_system
 from overtone import recipe as recipes
 from overtone.chat_recipe import ChatRecipe
-from overtone.chat_system import ChatSystem
+from overtone.chat_system import ChatSystem, Tutor
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity
@@ -32,6 +32,8 @@ from overtone.training.tasks import Reading
 
 FORMS = "onnx"
 """The folder of the exported forms in a run's ``model``."""
+
+_CHAT = "train one with: overtone run tutor-knowledge"
 
 
 def shipped() -> Path:
@@ -102,8 +104,23 @@ def load_chat(folder: Path) -> ChatSystem:
     """
     loaded = load(folder)
     if not isinstance(loaded, ChatSystem):
-        raise UsageError(f"{folder} is no tuned decoder", hint="train one with: overtone run tutor-knowledge")
+        raise UsageError(f"{folder} is no tuned decoder", hint=_CHAT)
     return loaded
+
+
+def load_exported_chat(folder: Path) -> Tutor:
+    """Load what ``overtone export`` wrote of a tuned decoder, spoken by llama.cpp.
+
+    Raises:
+        RunError: not a trained run, or a file is damaged.
+        UsageError: a run of another kind, or one without a GGUF file.
+        MissingExtraError: the extra ``llama`` is not installed.
+    """
+    run = trained(folder)
+    recipe = kinds.read(str(run.recipe))
+    if not isinstance(recipe, ChatRecipe):
+        raise UsageError(f"{folder} is no tuned decoder", hint=_CHAT)
+    return chat_system.load_exported(run, recipe)
 
 
 def _exported(run: Run) -> OnnxForm | None:

@@ -14,7 +14,7 @@ from overtone.data import chat
 from overtone.data.chat import Turn
 from overtone.errors import DataError, UsageError
 from overtone.inference import generate
-from overtone.inference.converse import PrefixCache, Speaker, Writer, fitting
+from overtone.inference.converse import PrefixCache, Speaker, Writer, checked, fitting
 from overtone.inference.generate import SamplingConfig
 from overtone.models import adapters, causal
 from overtone.models.adapters import LoraConfig
@@ -347,7 +347,7 @@ def test_a_conversation_without_end_never_fails(body):
     assert speaker.forgotten == 1
     speaker.answers([turns[:1], [Turn("user", "long " * 300)]], max_tokens=5)
     assert speaker.forgotten == 1
-    ids, _ = speaker._prompt([Turn("user", "long " * 300)], speaker._checked({"max_tokens": 400}))
+    ids, _ = speaker._prompt([Turn("user", "long " * 300)], checked({"max_tokens": 400}, 150))
     config = SamplingConfig(max_tokens=75)
     assert len(generate.generate(body, [ids], config, None, "cpu")[0]) + len(ids) == 150
 

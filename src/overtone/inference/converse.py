@@ -91,7 +91,7 @@ class Speaker:
             DataError: the conversation does not end with the user, holds a special token, or is not one that
                 the template takes.
         """
-        config = self._checked(settings)
+        config = checked(settings, self.max_length)
         ids, self.forgotten = self._prompt(turns, config)
         return self._tell(ids, config)
 
@@ -104,7 +104,7 @@ class Speaker:
         Returns:
             The answers in the order of the conversations, (N,).
         """
-        config = self._checked(settings)
+        config = checked(settings, self.max_length)
         prompts = [self._prompt(turns, config) for turns in conversations]
         self.forgotten = sum(forgotten for _, forgotten in prompts)
         lengths = np.array([len(ids) + config.max_tokens for ids, _ in prompts], dtype=np.int64)
@@ -115,10 +115,6 @@ class Speaker:
             for row, text in zip(rows, told, strict=True):
                 found[row] = text
         return found
-
-    def _checked(self, settings: dict[str, Any]) -> ReplyConfig:
-        config = check(ReplyConfig, settings, "sampling", hint="overtone chat --help")
-        return config.model_copy(update={"max_tokens": min(config.max_tokens, self.max_length // 2)})
 
     def _prompt(self, turns: Turns, config: ReplyConfig) -> tuple[list[int], int]:
         return fitting(self.tokenizer, turns, self.max_length - config.max_tokens)
@@ -147,6 +143,16 @@ class Speaker:
                 if all(writer.ended for writer in writers):
                     break
         return [text + writer.close() for text, writer in zip(texts, writers, strict=True)]
+
+
+def checked(settings: dict[str, Any], max_length: int) -> ReplyConfig:
+    """The settings of an answer, which takes half of ``max_length`` at most.
+
+    Raises:
+        UsageError: a setting is unknown or does not fit.
+    """
+    config = check(ReplyConfig, settings, "sampling", hint="overtone chat --help")
+    return config.model_copy(update={"max_tokens": min(config.max_tokens, max_length // 2)})
 
 
 def fitting(tokenizer: PreTrainedTokenizerBase, turns: Turns, room: int) -> tuple[list[int], int]:

@@ -1,0 +1,129 @@
+"""The answers of an exam, judged: what a judge thinks of each system, and what the judge itself is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from overtone import chat_system, exam, kinds
+from overtone.chat_recipe import ChatRecipe
+from overtone.data.fetch import SHIPPED
+from overtone.errors import UsageError
+from overtone.evaluation import agreement, judge
+from overtone.evaluation.agreement import Examined, GradedAnswer
+from overtone.evaluation.benchmarks import qa
+from overtone.evaluation.benchmarks.qa import Column
+from overtone.evaluation.compare import Interval
+from overtone.evaluation.judge import MEASURE, Judge, LocalJudge
+from overtone.exam import Asked
+from overtone.models import causal
+from overtone.models.causal import DecoderConfig
+from overtone.progress import step
+from overtone.run import Run, write_json
+
+BY_HAND = SHIPPED / "knowledge" / "graded.jsonl"
+"""Answers on the shipped facts that we graded by hand."""
+
+JUDGED = "judged.json"
+"""What a judge thinks, in the folder of the column under ``evaluation``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge thinks of one system.
+
+    Args:
+        system: who answered.
+        grade: the mean expected grade, 0..2, with its 95% interval from a bootstrap over facts.
+        n: answers.
+    """
+
+    system: str
+    grade: Interval
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a judge thinks of all systems in one column of an exam.
+
+    Args:
+        column: which questions.
+        judge: its name, with whether it judges itself.
+        examined: how far it agrees with grades by hand, without which none of its grades means much.
+        systems: one each.
+    """
+
+    column: Column
+    judge: str
+    examined: Examined
+    systems: tuple[Judged, ...]
+
+
+def local(by: str, judged: str | None) -> LocalJudge:
+    """A decoder as a judge.
+
+    Args:
+        by: a name from ``overtone weights list``, a folder of weights, or the folder of a tuned decoder.
+        judged: the weights that gave the answers, if any did: who shares them judges itself.
+
+    Raises:
+        UsageError: a run, and not of a tuned decoder.
+        RunError, WeightsError: it cannot be read.
+    """
+    run = Run(Path(by))
+    if not run.recipe.exists():
+        body = causal.load(DecoderConfig(weights=by)).to("cuda" if torch.cuda.is_available() else "cpu")
+        return LocalJudge(body, by, judges_itself=by == judged)
+    recipe = kinds.read(str(run.recipe))
+    if not isinstance(recipe, ChatRecipe):
+        raise UsageError(f"{by} is no tuned decoder", hint="name one, or weights from: overtone weights list")
+    body = chat_system.load(run, recipe).body
+    return LocalJudge(body, run.name, tuned=True, judges_itself=recipe.body.weights == judged)
+
+
+def judged(
+    run: Run, asked: Iterable[Asked], by: Judge, graded: Sequence[GradedAnswer], *, seed: int, resamples: int
+) -> list[Verdicts]:
+    """Have every system's answers in an exam judged, after the judge is examined; and write it beside them.
+
+    Questions without a right answer are passed over.
+
+    Args:
+        run: with its exam.
+        asked: the questions of the exam.
+        by: who judges.
+        graded: answers graded by hand.
+        seed: of the resamples.
+        resamples: how many.
+
+    Raises:
+        RunError: the exam is missing or damaged.
+        DataError, EndpointError, WeightsError: see the judges.
+    """
+    found = exam.read(run.evaluation)
+    with step(f"{by.name} judges {len(graded):,} answers that were graded by hand"):
+        tried = judge.judge(
+            by,
+            [each.id for each in graded],
+            [each.question for each in graded],
+            [each.gold for each in graded],
+            [each.answer for each in graded],
+        )
+    examined = agreement.examine(graded, tried, seed=seed, resamples=resamples)
+    verdicts = []
+    for questions in asked:
+        if questions.golds is None or questions.column not in found:
+            continue
+        systems = []
+        for name, answers in found[questions.column].items():
+            with step(f"{by.name} judges {len(answers.ids):,} answers of {name}"):
+                heard = judge.judge(by, answers.ids, questions.questions, questions.golds, answers.answers)
+            grade = qa.interval(judge.measured(answers, heard), MEASURE, seed=seed, resamples=resamples)
+            systems.append(Judged(name, grade, len(answers.ids)))
+        verdicts.append(Verdicts(questions.column, by.name, examined, tuple(systems)))
+        write_json(run.evaluation / questions.column / JUDGED, asdict(verdicts[-1]))
+    return verdicts
