@@ -131,8 +131,12 @@ class Validation:
         objective, total = AnswerLoss(self.rows), 0.0
         for batch in by_length(self.rows.lengths, TOKENS):
             ids, marks = self.rows.pad(batch)
-            outputs = model(ids.to(model.device), marks.to(model.device))[HEAD]
-            total += float(objective.total(outputs, torch.tensor(batch)))
+            # Without a name the scores are gone before the next batch has its own.
+            total += float(
+                objective.total(
+                    model(ids.to(model.device), marks.to(model.device))[HEAD], torch.tensor(batch)
+                )
+            )
         return {"loss": total / int(self.rows.counts.sum())}
 
 
