@@ -3,7 +3,8 @@
 Runs: finished ones with the same `split_seed`; what was asked of all of them counts. Intervals are from a
 bootstrap over facts, differences are of the same questions: of each system over the base, and of the tutor
 over each other run. Trained-on questions, held-out wordings and unknown questions are never one figure.
-`declined_known` is of held-out wordings.
+`declined_known` is of held-out wordings. What was forgotten is bits a byte of WikiText-2, before and after.
+What a judge thinks is there once `overtone judge` was asked, with what the judge itself is worth.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from overtone import exam
+from overtone import exam, judging
 from overtone.chat_likelihood import BASE
 from overtone.errors import DataError
+from overtone.evaluation import agreement
 from overtone.evaluation.benchmarks import qa
 from overtone.evaluation.benchmarks.qa import Column, Graded
 from overtone.evaluation.results import Figure, write_results
-from overtone.run import Run
+from overtone.run import Run, read_json
 
 RESULTS = Path(__file__).parent / "results" / "tutor.json"
 SEED = 7
@@ -30,6 +32,12 @@ MEASURES: Mapping[Column, tuple[str, ...]] = {
 JUDGED = {"trained": "f1", "held_out": "f1", "unknown": "declined"}
 SHORT = {"tutor-style": "style", "tutor-all": "all", "tutor-lstm": "lstm", "tutor-knowledge-alone": "alone"}
 """Run → what follows `tutor-` in its figures; of any other its name does."""
+
+NAMES = {"": "tutor", " grounded": "tutor.grounded"}
+"""What follows the run's name in a system's → what it is called in figures."""
+
+GENERAL = "wikitext2"
+"""The text that has nothing to do with the training."""
 
 Sat = dict[Column, dict[str, Graded]]
 
@@ -103,6 +111,67 @@ def figures(found: Sat) -> list[Figure]:
     return made
 
 
+def forgotten(run: Run) -> list[Figure]:
+    """Bits a byte of a text that has nothing to do with the training, of a decoder before and after."""
+    path = run.evaluation / GENERAL / "standings.json"
+    if not path.exists():
+        return []
+    name = f"tutor-{SHORT[run.name]}" if run.name in SHORT else "tutor"
+    after, before = read_json(path)
+    made = []
+    for system, told in ((name, after), (f"{name}.base", before)):
+        bits = told["figures"]["bits_per_byte"]
+        made.append(
+            Figure(f"{system}.{GENERAL}.bits_per_byte", bits["value"], bits["low"], bits["high"], unit="bits")
+        )
+    gain = before["gain"]
+    made.append(
+        Figure(
+            f"{name}.{GENERAL}.bits_per_byte.difference",
+            gain["value"],
+            gain["low"],
+            gain["high"],
+            unit="bits",
+            against="after − before; below 0 nothing was forgotten",
+        )
+    )
+    return made
+
+
+def judged(run: Run) -> list[Figure]:
+    """The mean grades that a judge gave, 0..2, and its agreement with grades by hand."""
+    made = []
+    for column in ("trained", "held_out"):
+        path = run.evaluation / column / judging.JUDGED
+        if not path.exists():
+            continue
+        told = read_json(path)
+        worth = told["examined"]
+        fit = "fit" if worth["kappa"] >= agreement.FIT else "unfit"
+        beside = f"{fit}: κ {worth['kappa']:.2f} with {worth['n']} answers graded by hand"
+        if not made:
+            made.append(
+                Figure(
+                    "judge.by-hand.kappa", worth["kappa"], worth["low"], worth["high"], worth["n"], "kappa"
+                )
+            )
+        for each in told["systems"]:
+            name = NAMES.get(each["system"].removeprefix(run.name), each["system"])
+            grade = each["grade"]
+            made.append(
+                Figure(
+                    f"{name}.{column}.judged",
+                    grade["value"],
+                    grade["low"],
+                    grade["high"],
+                    each["n"],
+                    "grade",
+                    beside,
+                )
+            )
+    return made
+
+
 def main() -> None:
     """Compare and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -111,7 +180,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 
-    made = figures(gathered(Run(options.run), [Run(folder) for folder in options.others]))
+    main_run, others = Run(options.run), [Run(folder) for folder in options.others]
+    made = figures(gathered(main_run, others))
+    made += [each for run in (main_run, *others) for each in forgotten(run)] + judged(main_run)
     command = " ".join(["python benchmarks/tutor.py", *map(str, [options.run, *options.others])])
     write_results(options.output, command, SEED, made)
     for each in made:
