@@ -40,7 +40,7 @@ DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RESULTS = ROOT / "benchmarks" / "results"
-LONG = {"run", "train", "evaluate", "doctor", "bench", "export", "data fetch", "weights fetch"}
+LONG = {"run", "train", "evaluate", "doctor", "bench", "export", "judge", "data fetch", "weights fetch"}
 """Verbs that train, ask the network or take long: their commands are parsed, not run."""
 
 
