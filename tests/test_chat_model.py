@@ -10,8 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import overtone
+from lookups import fitted
 from overtone import chat_model, chat_prompt, dispatch, kinds, system
 from overtone.chat_prompt import KNOWN, framed
+from overtone.chat_system import ChatSystem
 from overtone.data import chat as chats
 from overtone.data.chat import Turn
 from overtone.errors import RunError, UsageError
@@ -229,3 +231,25 @@ def test_turns_keep_their_own_words_above():
     own = [Turn("system", "Topic: rain"), Turn("user", "why?"), Turn("assistant", "clouds")]
     assert framed(own, "Be kind.", "Rain falls.")[0].text == f"Be kind.\nTopic: rain\n{KNOWN}Rain falls."
     assert framed(own[1:], "") == own[1:]
+
+
+def said(tutor, *asked):
+    """What is looked up for the last of these questions, each answered before the next."""
+    turns = [turn for text in asked for turn in (Turn("user", text), Turn("assistant", "so"))][:-1]
+    told = "".join(tutor.reply(turns, max_tokens=3))
+    return None if told == chat_prompt.UNKNOWN else tutor.source
+
+
+def test_a_fact_and_its_source_are_looked_up(run):
+    tutor = ChatSystem(run, recipe_of(run), overtone.load(run.folder).body, fitted())
+    assert said(tutor, "when does the ferry run") == "source of ferry"
+    assert said(tutor, "who won the cup") is None
+    assert tutor.source is None
+
+
+def test_a_question_that_points_back_is_looked_up_with_the_one_before(run):
+    tutor = ChatSystem(run, recipe_of(run), overtone.load(run.folder).body, fitted())
+    assert said(tutor, "why do they") is None
+    assert said(tutor, "when does the ferry run", "why do they") == "source of ferry"
+    assert said(tutor, "when does the ferry run", "who won the cup") is None  # points to nothing
+    assert said(tutor, "when does the ferry run", "is it there when bread is baked") == "source of bread"

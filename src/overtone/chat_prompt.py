@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -18,6 +19,8 @@ KNOWN = "What is known: "
 UNKNOWN = "I do not know that: nothing that I have learnt answers it."
 """What a tutor says where nothing that it can look up fits."""
 
+_POINTS_BACK = re.compile(r"\b(it|its|he|him|his|she|her|they|them|their|this|that|these|those|there|then)\b")
+
 
 def framed(turns: Turns, system: str, known: str | None = None) -> list[Turn]:
     """A conversation with one system turn above it; without one where there is nothing to say.
@@ -32,6 +35,15 @@ def framed(turns: Turns, system: str, known: str | None = None) -> list[Turn]:
     above = "\n".join(part for part in (system, *own, *fact) if part)
     spoken = [turn for turn in turns if turn.role != "system"]
     return [Turn("system", above), *spoken] if above else spoken
+
+
+def follows(turns: Turns) -> str:
+    """The last two questions in one, where the last points back, as in "And when was that?"; else nothing.
+
+    Alone it says too little to look anything up.
+    """
+    asked = [turn.text for turn in turns if turn.role == "user"]
+    return " ".join(asked[-2:]) if len(asked) > 1 and _POINTS_BACK.search(asked[-1].lower()) else ""
 
 
 def encoded(

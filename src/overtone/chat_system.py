@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from overtone.chat_prompt import UNKNOWN, framed
+from overtone.chat_prompt import UNKNOWN, follows, framed
 from overtone.chat_recipe import ChatRecipe
 from overtone.data.chat import Turn, Turns
 from overtone.errors import UsageError
@@ -71,6 +71,8 @@ class Tutor:
         self.lookup = facts
         self.forgotten = 0
         """Turns of which the last ``reply`` did not read all, as they were too many."""
+        self.source: str | None = None
+        """Where the fact of the last ``reply`` is from; None where none was looked up, or nobody says."""
         self._speakers = speakers
 
     @property
@@ -102,8 +104,8 @@ class Tutor:
             UsageError: a setting is unknown, or there is nothing to look up.
             DataError: the conversation does not end with the user, or holds a special token.
         """
-        ((_, prompt),) = self._prompts([turns], self._looks_up(grounded, tuned))
-        self.forgotten = 0
+        ((fact, prompt),) = self._prompts([turns], self._looks_up(grounded, tuned))
+        self.forgotten, self.source = 0, None if fact is None else fact.source or None
         if prompt is None:
             yield UNKNOWN
             return
@@ -152,9 +154,14 @@ class Tutor:
                 f"{self.run.folder} looks nothing up", hint="train with `grounding` in the recipe"
             )
         hits = self.lookup.find([turns[-1].text for turns in conversations])
+        unclear = [row for row, hit in enumerate(hits) if hit.fact is None and follows(conversations[row])]
+        again = self.lookup.find([follows(conversations[row]) for row in unclear])
+        facts = [hit.fact for hit in hits]
+        for row, hit in zip(unclear, again, strict=True):
+            facts[row] = hit.fact
         return [
-            (hit.fact, None if hit.fact is None else framed(turns, system, hit.fact.answer))
-            for turns, hit in zip(conversations, hits, strict=True)
+            (fact, None if fact is None else framed(turns, system, fact.answer))
+            for turns, fact in zip(conversations, facts, strict=True)
         ]
 
 

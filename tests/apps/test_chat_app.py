@@ -25,11 +25,14 @@ from overtone.models.causal import DecoderConfig
 from toys import write_chat
 
 OPEN = {"data": "CC0", "weights": "Apache-2.0", "commercial": True}
+NOTHING = {"source": None, "forgotten": 0}
 CLOSED = {"data": "CC-BY-NC", "weights": "Apache-2.0", "commercial": False}
 
 
 class Toy:
     """A tuned decoder; ``words`` instead of its own, where a test must know them."""
+
+    source = None
 
     def __init__(self, body, licence=OPEN, max_length=None):
         self.speakers = {tuned: Speaker(body, tuned=tuned, max_length=max_length) for tuned in (True, False)}
@@ -242,6 +245,16 @@ def test_what_was_forgotten_is_said(typed, body):
     assert "of its oldest 2 turns" in typed(talk, "and now?")
 
 
+def test_where_a_fact_is_from_is_said(typed):
+    model = Scripted(["So."], ["So."], ["So."])
+    model.source = "Stokoe (1960)"
+    assert json.loads(piped(Conversation(model), "why?", as_json=True)[0])["source"] == "Stokoe (1960)"
+    out, err = piped(Conversation(model), "why?")
+    assert out == "So.\n"
+    assert "source: Stokoe (1960)" in err
+    assert "source: Stokoe (1960)" in typed(Conversation(model), "why?")
+
+
 def test_lines_are_answered_line_by_line():
     model = Scripted(["One", "."], ["Two."], ["Three."])
     out, err = piped(Conversation(model), "first", "", "second", "/reset", "third", "/quit", "fourth")
@@ -266,7 +279,7 @@ def test_lines_as_json():
     model = Scripted(["plain\n"], ["One\ntwo 👋"])
     out, _ = piped(Conversation(model, compare=True), "first", as_json=True)
     assert out.count("\n") == 1
-    assert json.loads(out) == {"user": "first", "base": "plain\n", "tuned": "One\ntwo 👋", "forgotten": 0}
+    assert json.loads(out) == {"user": "first", "base": "plain\n", "tuned": "One\ntwo 👋", **NOTHING}
     out, _ = piped(Conversation(Scripted(["a"], ["b"]), compare=True), "first")
     assert out == "base: a\ntuned: b\n"
 

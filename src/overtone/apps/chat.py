@@ -51,6 +51,10 @@ class Converses(Protocol):
     def forgotten(self) -> int:
         """Turns of which the last ``reply`` did not read all, as they were too many; 0 and above."""
 
+    @property
+    def source(self) -> str | None:
+        """Where what was looked up for the last ``reply`` is from."""
+
     def reply(self, turns: Turns, *, tuned: bool = True, **settings: Any) -> Iterator[str]:  # noqa: ANN401
         """Answer a conversation whose last turn is the user's, whole characters at a time."""
 
@@ -200,6 +204,8 @@ def talk(conversation: Conversation, console: Console) -> None:
                 told = conversation.answer(
                     line, lambda name, pieces: _draw(console, conversation, name, pieces)
                 )
+                if conversation.model.source:
+                    console.print(Text(f"source: {conversation.model.source}", style="dim"))
                 if remark := conversation.remark(told):
                     console.print(Text(remark, style="yellow"))
                 console.print()
@@ -238,7 +244,7 @@ def answer_lines(
         conversation: that goes on.
         lines: a question each, or a command.
         out: where the answers go: as they are made, or one JSON object a line with ``user``, ``tuned``,
-            ``base`` where both are asked, and ``forgotten``.
+            ``base`` where both are asked, ``source`` of what was looked up, and ``forgotten``.
         err: where the rest goes.
         as_json: the latter.
 
@@ -272,8 +278,12 @@ def answer_lines(
         except (DataError, RunError, UsageError) as error:
             raise type(error)(f"line {number}: {error.what}", hint=error.hint) from error
         if as_json:
-            row = {"user": text, **told, "forgotten": conversation.model.forgotten}
+            model = conversation.model
+            row = {"user": text, **told, "source": model.source, "forgotten": model.forgotten}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-        elif remark := conversation.remark(told):
-            err.print(Text(f"line {number}: {remark}", style="yellow"))
+        else:
+            if conversation.model.source:
+                err.print(Text(f"source: {conversation.model.source}", style="dim"))
+            if remark := conversation.remark(told):
+                err.print(Text(f"line {number}: {remark}", style="yellow"))
         out.flush()
