@@ -21,7 +21,7 @@ from overtone.inference.generate import Begins, SamplingConfig
 from overtone.models.causal import CausalBody, Past
 from overtone.schema import check
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096
 """Places of a batch of answers at most, prompts, padding and answers together."""
 
 _BROKEN = "\ufffd"
