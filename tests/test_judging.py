@@ -19,6 +19,8 @@ BY_HAND = tuple(
     GradedAnswer(f"a{n}", f"what is {n}?", f"{n}", f"{n + n % 2}", "guide", 2 - 2 * (n % 2)) for n in range(6)
 )
 
+ALL = {"most": 1000, "seed": 7, "resamples": 100}
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
@@ -45,7 +47,7 @@ def asked(run):
 def test_every_system_is_judged_by_an_examined_judge(run, weights):
     by = judging.local(str(weights), str(weights))
     assert by.judges_itself
-    found = judging.judged(run, asked(run), by, BY_HAND, seed=7, resamples=100)
+    found = judging.judged(run, asked(run), by, BY_HAND, **ALL)
     answers, questions = exam.read(run.evaluation), {each.column: each for each in asked(run)}
     assert [each.column for each in found] == [name for name in answers if name != "unknown"]
     for each in found:
@@ -84,10 +86,12 @@ def test_the_verb(run, weights, tmp_path, monkeypatch, capsys):
             cli.main()
         return end.value.code, *capsys.readouterr()
 
-    code, out, err = typed(run.folder, "--by", weights, "--graded", graded, "--json")
+    some = ("--by", weights, "--graded", graded, "--most", 2)
+    code, out, err = typed(run.folder, *some, "--column", "trained", "--column", "held_out", "--json")
     assert code == 0, err
     assert {each["column"] for each in json.loads(out)} == {"trained", "held_out"}
-    code, out, _ = typed(run.folder, "--by", weights, "--graded", graded)
+    assert {one["n"] for each in json.loads(out) for one in each["systems"]} <= {1, 2}
+    code, out, _ = typed(run.folder, *some)
     assert code == 0
     assert all(word in out for word in ("guide", "base", "nearest", "κ", "graded"))  # lines are folded
     code, _, err = typed(run.folder, "--graded", tmp_path / "none.jsonl")
@@ -110,4 +114,4 @@ def test_the_shipped_grades():
 
 def test_without_grades_nothing_is_judged(run, weights):
     with pytest.raises(DataError):
-        judging.judged(run, asked(run), judging.local(str(weights), None), (), seed=7, resamples=100)
+        judging.judged(run, asked(run), judging.local(str(weights), None), (), **ALL)

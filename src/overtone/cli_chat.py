@@ -85,6 +85,11 @@ def judge(
     key_variable: Annotated[
         str | None, typer.Option(help="The environment variable with the key of the endpoint.")
     ] = None,
+    column: Annotated[
+        list[Literal["trained", "held_out"]] | None,
+        typer.Option(help="The questions whose answers are judged; may be repeated; held_out if not given."),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Questions of a column at most, drawn by the seed.")] = 60,
     graded: Annotated[
         Path | None, typer.Option(help="Your own answers graded by hand, as JSON lines; else the shipped.")
     ] = None,
@@ -114,8 +119,13 @@ def judge(
     else:
         who = judging.local(by, recipe.body.weights if isinstance(recipe, ChatRecipe) else None)
     with run.lock():
-        asked = exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
-        found = judging.judged(run, asked, who, by_hand, seed=recipe.seed, resamples=recipe.exam.resamples)
+        asked = [
+            each
+            for each in exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
+            if each.column in (column or ["held_out"])
+        ]
+        settings = {"most": most, "seed": recipe.seed, "resamples": recipe.exam.resamples}
+        found = judging.judged(run, asked, who, by_hand, **settings)
     if json_:
         print(screen.as_json(list(map(asdict, found))))  # noqa: T201
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,14 @@ def local(by: str, judged: str | None) -> LocalJudge:
 
 
 def judged(
-    run: Run, asked: Iterable[Asked], by: Judge, graded: Sequence[GradedAnswer], *, seed: int, resamples: int
+    run: Run,
+    asked: Iterable[Asked],
+    by: Judge,
+    graded: Sequence[GradedAnswer],
+    *,
+    most: int,
+    seed: int,
+    resamples: int,
 ) -> list[Verdicts]:
     """Have every system's answers in an exam judged, after the judge is examined; and write it beside them.
 
@@ -97,6 +105,7 @@ def judged(
         asked: the questions of the exam.
         by: who judges.
         graded: answers graded by hand.
+        most: questions of a column at most, drawn by the seed.
         seed: of the resamples.
         resamples: how many.
 
@@ -118,10 +127,14 @@ def judged(
     for questions in asked:
         if questions.golds is None or questions.column not in found:
             continue
+        told = dict(zip(questions.ids, zip(questions.questions, questions.golds, strict=True), strict=True))
+        drawn = sorted(told, key=lambda name: random.Random(f"{seed}/judge/{name}").random())[:most]
+        texts, golds = zip(*(told[name] for name in drawn), strict=True)
         systems = []
-        for name, answers in found[questions.column].items():
-            with step(f"{by.name} judges {len(answers.ids):,} answers of {name}"):
-                heard = judge.judge(by, answers.ids, questions.questions, questions.golds, answers.answers)
+        for name, all_answers in found[questions.column].items():
+            answers = exam.taken(all_answers, drawn)
+            with step(f"{by.name} judges {len(drawn):,} answers of {name}"):
+                heard = judge.judge(by, drawn, texts, golds, answers.answers)
             grade = qa.interval(judge.measured(answers, heard), MEASURE, seed=seed, resamples=resamples)
             systems.append(Judged(name, grade, len(answers.ids)))
         verdicts.append(Verdicts(questions.column, by.name, examined, tuple(systems)))
