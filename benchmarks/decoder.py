@@ -74,7 +74,7 @@ def recipe_of(rows: int) -> ChatRecipe:
 
 
 def data_of(recipe: ChatRecipe, rows: int) -> tuple[list[Record], list[Record]]:
-    """Questions to learn and questions to judge by: other wordings of some of the same facts."""
+    """Questions to learn, and the recipe's validation to judge by, which asks for few of the same facts."""
     splits = chat_model.divide(recipe).splits
     return list(splits.train[:rows]), list(splits.validation)
 

@@ -10,13 +10,14 @@ What a judge thinks is there once `overtone judge` was asked, with what the judg
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from overtone import exam, judging
 from overtone.chat_likelihood import BASE
 from overtone.errors import DataError
-from overtone.evaluation import agreement
+from overtone.evaluation.agreement import Examined
 from overtone.evaluation.benchmarks import qa
 from overtone.evaluation.benchmarks.qa import Column, Graded
 from overtone.evaluation.results import Figure, write_results
@@ -58,14 +59,18 @@ def gathered(main: Run, others: list[Run]) -> Sat:
     found: Sat = {}
     for column, systems in exam.read(main.evaluation).items():
         found[column] = {
-            "tutor" if name == main.name else "tutor.grounded" if name.endswith(" grounded") else name: each
-            for name, each in systems.items()
+            NAMES.get(name.removeprefix(main.name), name): each for name, each in systems.items()
         }
     for run in others:
         for column, systems in exam.read(run.evaluation).items():
             if column in found:
-                found[column][f"tutor-{SHORT.get(run.name, run.name)}"] = systems[run.name]
+                found[column][named(run)] = systems[run.name]
     return {column: in_common(column, systems) for column, systems in found.items()}
+
+
+def named(run: Run) -> str:
+    """What a run beside the tutor is called in figures."""
+    return f"tutor-{SHORT.get(run.name, run.name)}"
 
 
 def in_common(column: Column, systems: Mapping[str, Graded]) -> dict[str, Graded]:
@@ -117,12 +122,11 @@ def figures(found: Sat) -> list[Figure]:
     return made
 
 
-def forgotten(run: Run) -> list[Figure]:
+def forgotten(run: Run, name: str) -> list[Figure]:
     """Bits a byte of a text that has nothing to do with the training, of a decoder before and after."""
     path = run.evaluation / GENERAL / "standings.json"
     if not path.exists():
         return []
-    name = f"tutor-{SHORT[run.name]}" if run.name in SHORT else "tutor"
     after, before = read_json(path)
     made = []
     for system, told in ((name, after), (f"{name}.base", before)):
@@ -152,15 +156,11 @@ def judged(run: Run) -> list[Figure]:
         if not path.exists():
             continue
         told = read_json(path)
-        worth = told["examined"]
-        fit = "fit" if worth["kappa"] >= agreement.FIT else "unfit"
-        beside = f"{fit}: κ {worth['kappa']:.2f} with {worth['n']} answers graded by hand"
-        if not made:
-            made.append(
-                Figure(
-                    "judge.by-hand.kappa", worth["kappa"], worth["low"], worth["high"], worth["n"], "kappa"
-                )
-            )
+        kept = {key: math.nan if value is None else value for key, value in told["examined"].items()}
+        worth = Examined(**kept)
+        fit = "fit" if worth.fit else "unfit"
+        beside = f"{fit}: κ {worth.kappa:.2f} with {worth.n} answers graded by hand; {told['judge']}"
+        made.append(Figure(f"judge.{column}.kappa", worth.kappa, worth.low, worth.high, worth.n, "kappa"))
         for each in told["systems"]:
             name = NAMES.get(each["system"].removeprefix(run.name), each["system"])
             grade = each["grade"]
@@ -188,7 +188,8 @@ def main() -> None:
 
     main_run, others = Run(options.run), [Run(folder) for folder in options.others]
     made = figures(gathered(main_run, others))
-    made += [each for run in (main_run, *others) for each in forgotten(run)] + judged(main_run)
+    made += forgotten(main_run, "tutor") + [each for run in others for each in forgotten(run, named(run))]
+    made += judged(main_run)
     command = " ".join(["python benchmarks/tutor.py", *map(str, [options.run, *options.others])])
     write_results(options.output, command, SEED, made)
     for each in made:

@@ -253,3 +253,21 @@ def test_a_question_that_points_back_is_looked_up_with_the_one_before(run):
     assert said(tutor, "when does the ferry run", "why do they") == "source of ferry"
     assert said(tutor, "when does the ferry run", "who won the cup") is None  # points to nothing
     assert said(tutor, "when does the ferry run", "is it there when bread is baked") == "source of bread"
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("And when was that?", True),
+        ("Who taught him?", True),
+        ("What did she do after the war?", False),  # too long to say nothing by itself
+        ("Is there a Deaf coffee chat in town?", False),
+        ("When did the first Deaf club in Nairobi open its doors?", False),
+        ("Who founded Gallaudet?", False),
+    ],
+)
+def test_what_points_back(text, points):
+    before = [Turn("user", "Who was Clerc?"), Turn("assistant", "A teacher.")]
+    found = chat_prompt.follows([*before, Turn("user", text)])
+    assert found == (f"Who was Clerc? {text}" if points else "")
+    assert chat_prompt.follows([Turn("user", text)]) == ""

@@ -87,9 +87,9 @@ def test_the_verb(run, weights, tmp_path, monkeypatch, capsys):
         return end.value.code, *capsys.readouterr()
 
     some = ("--by", weights, "--graded", graded, "--most", 2)
-    code, out, err = typed(run.folder, *some, "--column", "trained", "--column", "held_out", "--json")
+    code, out, err = typed(run.folder, *some, "--column", "trained", "--json")
     assert code == 0, err
-    assert {each["column"] for each in json.loads(out)} == {"trained", "held_out"}
+    assert [each["column"] for each in json.loads(out)] == ["trained"]
     assert {one["n"] for each in json.loads(out) for one in each["systems"]} <= {1, 2}
     code, out, _ = typed(run.folder, *some)
     assert code == 0

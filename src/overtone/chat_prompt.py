@@ -12,6 +12,7 @@ from overtone.chat_recipe import ChatRecipe
 from overtone.data import chat, conversations
 from overtone.data.chat import Chat, Turn, Turns
 from overtone.data.records import Record
+from overtone.data.text import words
 
 KNOWN = "What is known: "
 """What a looked-up fact is introduced with."""
@@ -19,7 +20,9 @@ KNOWN = "What is known: "
 UNKNOWN = "I do not know that: nothing that I have learnt answers it."
 """What a tutor says where nothing that it can look up fits."""
 
-_POINTS_BACK = re.compile(r"\b(it|its|he|him|his|she|her|they|them|their|this|that|these|those|there|then)\b")
+_POINTS_BACK = re.compile(r"\b(it|its|he|him|his|she|her|they|them|their|that)\b")
+_SHORT = 6
+"""Words at most of a question that says little by itself; in a longer one "it" mostly stands for its own."""
 
 
 def framed(turns: Turns, system: str, known: str | None = None) -> list[Turn]:
@@ -38,12 +41,14 @@ def framed(turns: Turns, system: str, known: str | None = None) -> list[Turn]:
 
 
 def follows(turns: Turns) -> str:
-    """The last two questions in one, where the last points back, as in "And when was that?"; else nothing.
+    """The last two questions in one, where the last is short and points back: "And when was that?"; else "".
 
     Alone it says too little to look anything up.
     """
     asked = [turn.text for turn in turns if turn.role == "user"]
-    return " ".join(asked[-2:]) if len(asked) > 1 and _POINTS_BACK.search(asked[-1].lower()) else ""
+    if len(asked) < 2 or len(words(asked[-1])) > _SHORT or not _POINTS_BACK.search(asked[-1].lower()):
+        return ""
+    return " ".join(asked[-2:])
 
 
 def encoded(

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 from overtone.chat_prompt import UNKNOWN, follows, framed
 from overtone.chat_recipe import ChatRecipe
 from overtone.data.chat import Turn, Turns
-from overtone.errors import UsageError
+from overtone.errors import RunError, UsageError
 from overtone.inference import export_chat, lookup
 from overtone.inference.converse import Speaker
 from overtone.inference.llama import LlamaSpeaker
@@ -104,8 +104,9 @@ class Tutor:
             UsageError: a setting is unknown, or there is nothing to look up.
             DataError: the conversation does not end with the user, or holds a special token.
         """
+        self.forgotten, self.source = 0, None
         ((fact, prompt),) = self._prompts([turns], self._looks_up(grounded, tuned))
-        self.forgotten, self.source = 0, None if fact is None else fact.source or None
+        self.source = None if fact is None else fact.source or None
         if prompt is None:
             yield UNKNOWN
             return
@@ -210,10 +211,14 @@ def load_exported(run: Run, recipe: ChatRecipe) -> Tutor:
         raise UsageError(
             f"{run.folder} has no GGUF file", hint=f"write one with: overtone export {run.folder}"
         )
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    config: Any = AutoConfig.from_pretrained(merged)
+    facts = _facts(run, recipe)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(merged)
+        config: Any = AutoConfig.from_pretrained(merged)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{merged} is damaged: {error}", hint=f"overtone export {run.folder}") from error
     speaker = LlamaSpeaker(file, tokenizer, min(CONTEXT, config.max_position_embeddings))
-    return Tutor(run, recipe, {True: speaker}, _facts(run, recipe))
+    return Tutor(run, recipe, {True: speaker}, facts)
 
 
 def _facts(run: Run, recipe: ChatRecipe) -> Lookup | None:

@@ -53,7 +53,7 @@ def chat(
 
     who = None if persona is None else personas.load(persona)
     if compare and engine != "torch":
-        raise UsageError("--compare needs --engine torch: an exported form has its adapter merged")
+        raise UsageError("--compare: an exported form has its adapter merged", hint="add --engine torch")
     loaded = system.load_chat(run_folder) if engine == "torch" else system.load_exported_chat(run_folder)
     err.print(Text(f"reads {run_folder}"))
     if terms := chatting.licence_line(loaded.licence):
@@ -86,10 +86,9 @@ def judge(
         str | None, typer.Option(help="The environment variable with the key of the endpoint.")
     ] = None,
     column: Annotated[
-        list[Literal["trained", "held_out"]] | None,
-        typer.Option(help="The questions whose answers are judged; may be repeated; held_out if not given."),
-    ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Questions of a column at most, drawn by the seed.")] = 60,
+        Literal["trained", "held_out"], typer.Option(help="The questions whose answers are judged.")
+    ] = "held_out",
+    most: Annotated[int, typer.Option(min=1, help="Questions at most, drawn by the seed.")] = 60,
     graded: Annotated[
         Path | None, typer.Option(help="Your own answers graded by hand, as JSON lines; else the shipped.")
     ] = None,
@@ -98,7 +97,7 @@ def judge(
     """Have the answers of an exam graded 0, 1 or 2 by a model, after it is set beside grades by hand."""
     from dataclasses import asdict
 
-    from overtone import dispatch, exam, judging, kinds, system
+    from overtone import claim, dispatch, exam, judging, kinds, system
     from overtone.apps import screen
     from overtone.chat_recipe import ChatRecipe
     from overtone.evaluation import agreement
@@ -119,10 +118,10 @@ def judge(
     else:
         who = judging.local(by, recipe.body.weights if isinstance(recipe, ChatRecipe) else None)
     with run.lock():
+        prepared = dispatch.of(recipe).divide(recipe)
+        claim.refuse_other_data(prepared.fingerprints, run)
         asked = [
-            each
-            for each in exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
-            if each.column in (column or ["held_out"])
+            each for each in exam.asked(recipe.exam, recipe.rows_seed, prepared) if each.column == column
         ]
         settings = {"most": most, "seed": recipe.seed, "resamples": recipe.exam.resamples}
         found = judging.judged(run, asked, who, by_hand, **settings)

@@ -111,9 +111,13 @@ def judged(
 
     Raises:
         RunError: the exam is missing or damaged.
+        UsageError: it has none of these questions with a right answer.
         DataError, EndpointError, WeightsError: see the judges.
     """
     found = exam.read(run.evaluation)
+    asked = [each for each in asked if each.golds is not None and each.column in found]
+    if not asked:
+        raise UsageError("the exam has no such questions", hint=f"it has: {', '.join(found)}")
     with step(f"{by.name} judges {len(graded):,} answers that were graded by hand"):
         tried = judge.judge(
             by,
@@ -125,8 +129,7 @@ def judged(
     examined = agreement.examine(graded, tried, seed=seed, resamples=resamples)
     verdicts = []
     for questions in asked:
-        if questions.golds is None or questions.column not in found:
-            continue
+        assert questions.golds is not None
         told = dict(zip(questions.ids, zip(questions.questions, questions.golds, strict=True), strict=True))
         drawn = sorted(told, key=lambda name: random.Random(f"{seed}/judge/{name}").random())[:most]
         texts, golds = zip(*(told[name] for name in drawn), strict=True)
@@ -137,6 +140,9 @@ def judged(
                 heard = judge.judge(by, drawn, texts, golds, answers.answers)
             grade = qa.interval(judge.measured(answers, heard), MEASURE, seed=seed, resamples=resamples)
             systems.append(Judged(name, grade, len(answers.ids)))
-        verdicts.append(Verdicts(questions.column, by.name, examined, tuple(systems)))
-        write_json(run.evaluation / questions.column / JUDGED, asdict(verdicts[-1]))
+            told_now = Verdicts(questions.column, by.name, examined, tuple(systems))
+            write_json(
+                run.evaluation / questions.column / JUDGED, asdict(told_now)
+            )  # what was paid for stays
+        verdicts.append(told_now)
     return verdicts

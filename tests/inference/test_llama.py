@@ -115,4 +115,23 @@ def test_the_verb(exported, monkeypatch, capsys):
     assert typed(*settings)[1].out == told.out
     code, told = typed("--engine", "llama.cpp", "--compare")
     assert code == 2
-    assert "--compare needs --engine torch" in told.err
+    assert "add --engine torch" in told.err
+
+
+def test_what_goes_wrong_inside_is_no_empty_answer(both, monkeypatch):
+    class Broken:
+        def handle_completions(self, request, take=None):
+            raise RuntimeError("out of slots")
+
+    class Refusing:
+        def handle_completions(self, request, take=None):
+            said = {"code": 500, "message": "no room"}
+            return said if take is None else take(said)
+
+    speaker = both[1]._speaker(True)
+    for server, why in ((Broken(), "out of slots"), (Refusing(), "no room")):
+        monkeypatch.setattr(speaker, "_server", server)
+        with pytest.raises(RunError, match=why):
+            list(speaker.reply(ASKED))
+        with pytest.raises(RunError, match=why):
+            speaker.answers([ASKED])

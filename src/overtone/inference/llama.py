@@ -7,7 +7,6 @@ goes on from there. The package is xllamacpp, which brings llama.cpp built; the 
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,11 @@ from threading import Event, Thread
 from types import ModuleType
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from overtone.data.chat import Turns
-from overtone.errors import MissingExtraError, RunError, UsageError
+from overtone.errors import MissingExtraError, RunError
 from overtone.inference.converse import ReplyConfig, checked, fitting
 
 AT_ONCE = 2
@@ -91,8 +91,15 @@ class LlamaSpeaker:
             "cache_prompt": True,
         }
 
+    def close(self) -> None:
+        """End llama.cpp and give its memory back; nothing can be asked afterwards."""
+        del self._server
+
     def _whole(self, request: dict[str, Any]) -> str:
-        return _text(self._server.handle_completions(request))
+        try:
+            return _text(self._server.handle_completions(request))
+        except RuntimeError as error:
+            raise _failed(error) from error
 
     def _streamed(self, request: dict[str, Any]) -> Iterator[str]:
         pieces: SimpleQueue[Any] = SimpleQueue()
@@ -105,6 +112,8 @@ class LlamaSpeaker:
         def ask() -> None:
             try:
                 self._server.handle_completions({**request, "stream": True}, take)
+            except RuntimeError as error:
+                pieces.put(error)
             finally:
                 pieces.put(None)
 
@@ -112,6 +121,8 @@ class LlamaSpeaker:
         asking.start()
         try:
             while (piece := pieces.get()) is not None:
+                if isinstance(piece, RuntimeError):
+                    raise _failed(piece) from piece
                 if text := _text(piece):
                     yield text
         finally:
@@ -125,7 +136,9 @@ def _started(llama: Any, file: Path, max_length: int) -> Any:  # noqa: ANN401 - 
     settings.model.path = str(file)
     settings.n_ctx = max_length * AT_ONCE
     settings.n_parallel = AT_ONCE
-    settings.cpuparams.n_threads = _threads()
+    settings.cpuparams.n_threads = torch.get_num_threads()
+    settings.cache_ram_mib = 0  # up to 8 GiB of prompts read before, beside the slots' own
+    settings.special = True  # or special tokens are written as nothing, and end no answer
     # It listens on loopback too; nobody else is to talk to it.
     settings.api_keys = [secrets.token_hex()]
     settings.verbosity = 0  # it would write of each conversation to stderr
@@ -135,11 +148,11 @@ def _started(llama: Any, file: Path, max_length: int) -> Any:  # noqa: ANN401 - 
         raise RunError(f"llama.cpp cannot read {file}: {error}", hint="export the run again") from error
 
 
-def _threads() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _text(said: dict[str, Any]) -> str:
-    if "error" in said:
-        raise UsageError(f"llama.cpp refuses: {said['error']['message']}", hint="overtone chat --help")
+    if "choices" not in said:
+        raise _failed(said.get("error", said).get("message", said))
     return str(said["choices"][0]["text"])
+
+
+def _failed(why: object) -> RunError:
+    return RunError(f"llama.cpp gave no answer: {why}", hint="leave --engine out, or export the run again")

@@ -143,9 +143,12 @@ def fit_kind(best: Floats, vectors: Vectors, answered: Bools, groups: Ints) -> t
         return LogisticRegression(class_weight="balanced", max_iter=1000).fit(inputs[rows], answered[rows])
 
     whole = fitted(np.ones_like(answered))
+    folds = np.empty(len(best), dtype=np.int64)
+    for part in (answered, ~answered):  # each fold has its share of both
+        folds[part] = np.unique(groups[part], return_inverse=True)[1] % FOLDS
     scores = np.empty_like(best)
     for fold in range(FOLDS):
-        held = groups % FOLDS == fold
+        held = folds == fold
         model = fitted(~held)
         # A lookup adds no intercept: its threshold has it.
         scores[held] = inputs[held] @ model.coef_[0] + (model.intercept_ - whole.intercept_)
