@@ -254,11 +254,12 @@ def test_every_tutor_trains_and_reports(name, tmp_path, minilm, data_root, monke
     check_folder(run)
     facts = json.loads(run.manifest.read_text())
     mask = facts["mask"]["train"]
-    assert mask["ended"] >= 1 - mask["cut"] / mask["conversations"]
+    assert mask["ended"] >= round(1 - mask["cut"] / mask["conversations"], 4)  # as it is written
     report = (run.folder / "report.md").read_text()
     assert "### wikitext2" in report
     loaded = system.load(run.folder)
-    assert (loaded.lookup is not None) == ("### Unknown questions" in report)
+    assert "### Unknown questions" in report
+    assert (loaded.lookup is not None) == (loaded.recipe.grounding is not None)
     assert len(loaded.answer(["Who are you?", "What is a sign?"], max_tokens=4, temperature=0)) == 2
 
 
