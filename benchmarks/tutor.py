@@ -30,7 +30,7 @@ MEASURES: Mapping[Column, tuple[str, ...]] = {
     "held_out": ("exact_match", "f1", "cosine"),
     "unknown": ("declined",),
 }
-JUDGED = {"trained": "f1", "held_out": "f1", "unknown": "declined"}
+JUDGED = {"trained": ("f1",), "held_out": ("f1", "cosine"), "unknown": ("declined",)}
 SHORT = {"tutor-style": "style", "tutor-all": "all", "tutor-lstm": "lstm", "tutor-knowledge-alone": "alone"}
 """Run → what follows `tutor-` in its figures; of any other its name does."""
 
@@ -85,17 +85,22 @@ def in_common(column: Column, systems: Mapping[str, Graded]) -> dict[str, Graded
     return {name: exam.taken(each, ids) for name, each in systems.items()}
 
 
-def gain(column: Column, name: str, worse: Graded, better: Graded, against: str) -> Figure:
+def gains(column: Column, name: str, worse: Graded, better: Graded, against: str) -> list[Figure]:
     """What is gained when one system is replaced by another, question by question."""
-    found = qa.paired(worse, better, JUDGED[column], seed=SEED)
-    return Figure(
-        f"{name}.{column}.{JUDGED[column]}.difference",
-        found.value,
-        found.low,
-        found.high,
-        len(better.ids),
-        against=f"{against}, the same questions",
-    )
+    made = []
+    for measure in JUDGED[column]:
+        found = qa.paired(worse, better, measure, seed=SEED)
+        made.append(
+            Figure(
+                f"{name}.{column}.{measure}.difference",
+                found.value,
+                found.low,
+                found.high,
+                len(better.ids),
+                against=f"{against}, the same questions",
+            )
+        )
+    return made
 
 
 def figures(found: Sat) -> list[Figure]:
@@ -108,10 +113,10 @@ def figures(found: Sat) -> list[Figure]:
                 beside = PUBLISHED.get(what)
                 made.append(Figure(what, value.value, value.low, value.high, len(graded.ids), against=beside))
             if name != BASE and BASE in systems:
-                made.append(gain(column, name, systems[BASE], graded, "base"))
+                made += gains(column, name, systems[BASE], graded, "base")
             if name.startswith("tutor-"):
                 other = name.removeprefix("tutor-")
-                made.append(gain(column, f"tutor.over-{other}", graded, systems["tutor"], other))
+                made += gains(column, f"tutor.over-{other}", graded, systems["tutor"], other)
     for short, column in (("declined_unknown", "unknown"), ("declined_known", "held_out")):
         if "tutor.grounded" in found.get(column, {}):  # type: ignore[call-overload]
             graded = found[column]["tutor.grounded"]  # type: ignore[index]
