@@ -51,6 +51,15 @@ results: setup
 	$(BIN)/overtone run embedder-transformer --set start=runs/language-transformer-1 --set 'data.texts=[]' --set train.epochs=1
 	$(BIN)/python benchmarks/retrieval.py runs/embedder --bodies runs/embedder-lstm runs/embedder-transformer \
 		--plain runs/language-1 runs/language-transformer-1
+	$(BIN)/overtone run tutor-style
+	$(BIN)/overtone run tutor-knowledge
+	$(BIN)/overtone run tutor-knowledge --name tutor-knowledge-alone --set start=null
+	$(BIN)/overtone run tutor-all
+	$(BIN)/overtone run tutor-lstm
+	$(BIN)/python benchmarks/tutor.py runs/tutor-knowledge runs/tutor-style runs/tutor-knowledge-alone \
+		runs/tutor-all runs/tutor-lstm
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt trl==1.16.0
+	$(BIN)/python benchmarks/decoder.py --rows 48 --repeats 3
 	$(BIN)/python benchmarks/explain_gap.py
 	$(BIN)/python benchmarks/search_scale.py
 	$(BIN)/python benchmarks/readme.py

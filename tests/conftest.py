@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
+from overtone import cli
 from overtone.models import weights
 from toys import sentences, write_encoder
 
@@ -95,3 +97,21 @@ def tiny_distilbert(encoder_folder: Callable[[str], Path]) -> Path:
 def tiny_llama(encoder_folder: Callable[[str], Path]) -> Path:
     """The folder of a tiny random decoder."""
     return encoder_folder("llama")
+
+
+@pytest.fixture
+def typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Type a command: its exit code, what it printed, and what it said beside."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["overtone", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return command

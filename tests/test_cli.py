@@ -14,22 +14,11 @@ from overtone import cli, doctor, system
 
 
 @pytest.fixture
-def overtone(monkeypatch, capsys):
-    """Run a command line in this process: its exit code, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["overtone", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
+def overtone(monkeypatch, typed):
+    """Type a command on a wide screen."""
     monkeypatch.setattr(cli, "out", Console(soft_wrap=True, width=200))
     monkeypatch.setattr(cli, "err", Console(stderr=True, soft_wrap=True, width=200))
-    return call
+    return typed
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 import overtone
-from overtone import cli, dispatch, embedder_model, embedder_proof, kinds, system
+from overtone import dispatch, embedder_model, embedder_proof, kinds, system
 from overtone.data import vocabulary as vocabularies
 from overtone.data.vocabulary import BpeVocabulary
 from overtone.embedder_model import Validation
@@ -236,22 +236,6 @@ def test_the_first_questions_are_so_by_their_ids():
     part = embedder_proof.first(whole, 2)
     assert (part.ids, part.of("mrr_10").tolist()) == (("a", "b"), [1.0, 0.5])
     assert embedder_proof.first(whole, 9).ids == whole.ids
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Type a command: its exit code, what it printed, and what it said beside."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["overtone", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return command
 
 
 def test_an_index_of_its_vectors(run, collection, tmp_path, typed):

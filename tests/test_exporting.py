@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from decoders import tuned
-from overtone import cli, exporting, kinds, system
+from overtone import exporting, kinds, system
 from overtone.errors import DataError, MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity_chat
 from overtone.evaluation.parity_chat import Tolerance
@@ -33,22 +33,6 @@ def trained(tmp_path_factory):
 def run(trained, tmp_path):
     """A copy that a test may export."""
     return Run(shutil.copytree(trained.folder, tmp_path / "guide"))
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Type a command: its exit code, what it printed, and what it said beside."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["overtone", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return command
 
 
 @torch.inference_mode()

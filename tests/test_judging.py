@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from overtone import cli, dispatch, exam, judging, kinds
+from overtone import dispatch, exam, judging, kinds
 from overtone.errors import DataError, UsageError
 from overtone.evaluation import agreement, judge
 from overtone.evaluation.agreement import GradedAnswer
@@ -40,28 +39,33 @@ def run(weights, tmp_path_factory):
 
 
 def asked(run):
+    """The questions of each column."""
     recipe = kinds.read(str(run.recipe))
-    return exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
+    found = exam.asked(recipe.exam, recipe.rows_seed, dispatch.of(recipe).divide(recipe))
+    return {each.column: each for each in found}
 
 
 def test_every_system_is_judged_by_an_examined_judge(run, weights):
     by = judging.local(str(weights), str(weights))
     assert by.judges_itself
-    found = judging.judged(run, asked(run), by, BY_HAND, **ALL)
-    answers, questions = exam.read(run.evaluation), {each.column: each for each in asked(run)}
-    assert [each.column for each in found] == [name for name in answers if name != "unknown"]
-    for each in found:
-        assert each.examined.n == len(BY_HAND)
-        assert [one.system for one in each.systems] == list(answers[each.column])
-        of = questions[each.column]
-        for one in each.systems:
-            said = answers[each.column][one.system].answers
+    answers = exam.read(run.evaluation)
+    for column, of in asked(run).items():
+        if of.golds is None:
+            with pytest.raises(UsageError, match="no right answers to unknown"):
+                judging.judged(run, of, by, BY_HAND, **ALL)
+            continue
+        found = judging.judged(run, of, by, BY_HAND, **ALL)
+        assert found.column == column
+        assert found.examined.n == len(BY_HAND)
+        assert [one.system for one in found.systems] == list(answers[column])
+        for one in found.systems:
+            said = answers[column][one.system].answers
             heard = judge.judge(by, of.ids, of.questions, of.golds, said)
             assert one.grade.value == pytest.approx(np.mean([verdict.expected for verdict in heard]))
             assert one.grade.low <= one.grade.value <= one.grade.high
             assert one.n == len(said)
-        told = read_json(run.evaluation / each.column / judging.JUDGED)
-        assert (told["judge"], told["systems"][0]["system"]) == (by.name, each.systems[0].system)
+        told = read_json(run.evaluation / column / judging.JUDGED)
+        assert (told["judge"], told["systems"][0]["system"]) == (by.name, found.systems[0].system)
 
 
 def test_a_tuned_run_judges_with_its_adapter(run, weights):
@@ -75,26 +79,20 @@ def test_a_tuned_run_judges_with_its_adapter(run, weights):
     assert shares[0] != shares[1]
 
 
-def test_the_verb(run, weights, tmp_path, monkeypatch, capsys):
+def test_the_verb(run, weights, tmp_path, typed):
     graded = tmp_path / "graded.jsonl"
     rows = [{key: getattr(each, key) for key in GradedAnswer.__slots__} for each in BY_HAND]
     graded.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["overtone", "judge", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
     some = ("--by", weights, "--graded", graded, "--most", 2)
-    code, out, err = typed(run.folder, *some, "--column", "trained", "--json")
+    code, out, err = typed("judge", run.folder, *some, "--column", "trained", "--json")
     assert code == 0, err
-    assert [each["column"] for each in json.loads(out)] == ["trained"]
-    assert {one["n"] for each in json.loads(out) for one in each["systems"]} <= {1, 2}
-    code, out, _ = typed(run.folder, *some)
+    assert json.loads(out)["column"] == "trained"
+    assert {one["n"] for one in json.loads(out)["systems"]} <= {1, 2}
+    code, out, _ = typed("judge", run.folder, *some)
     assert code == 0
     assert all(word in out for word in ("guide", "base", "nearest", "κ", "graded"))  # lines are folded
-    code, _, err = typed(run.folder, "--graded", tmp_path / "none.jsonl")
+    code, _, err = typed("judge", run.folder, "--graded", tmp_path / "none.jsonl")
     assert code == 1
     assert "none.jsonl" in err
 
@@ -114,4 +112,4 @@ def test_the_shipped_grades():
 
 def test_without_grades_nothing_is_judged(run, weights):
     with pytest.raises(DataError):
-        judging.judged(run, asked(run), judging.local(str(weights), None), (), **ALL)
+        judging.judged(run, asked(run)["trained"], judging.local(str(weights), None), (), **ALL)

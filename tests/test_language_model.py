@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 
 import overtone
-from overtone import cli, dispatch, kinds, language_model, system
+from overtone import dispatch, kinds, language_model, system
 from overtone.data import stream, vocabulary
 from overtone.errors import DataError, RunError, TrainingError, UsageError
 from overtone.evaluation import texts
@@ -199,22 +198,6 @@ def test_a_run_whose_parts_do_not_fit_is_said(documents, tmp_path):
     with pytest.raises(RunError, match="not a trained run"):
         overtone.load(run.folder)
     (run.model / models.FILE).unlink()
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Type a command: its exit code, what it printed, and what it said beside."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["overtone", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return command
 
 
 def test_the_verbs(run, documents, tmp_path, typed):

@@ -33,8 +33,9 @@ from transformers import (
 
 from overtone.data.records import Record
 from overtone.data.tokenize import encode
-from overtone.models import store
+from overtone.models import adapters, causal, store
 from overtone.models.adapters import LoraConfig
+from overtone.models.causal import CausalBody, DecoderConfig
 from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import HeadConfig
 from overtone.models.model import Model, sweep
@@ -492,3 +493,15 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
     with pytest.raises(InterruptedFitError, match=f"stopped after step {number + 1}"):
         yield
     monkeypatch.setattr(loops.Loop, "_step", step)
+
+
+def speaking(folder: Path) -> CausalBody:
+    """The decoder of a folder with an adapter that changes what it says."""
+    torch.manual_seed(0)
+    made = causal.load(DecoderConfig(weights=str(folder), stored="fp32"))
+    adapters.attach(made, LoraConfig(r=4, alpha=8, targets="all-linear"), causal=True)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    return made.eval()

@@ -112,23 +112,22 @@ def judge(
         raise UsageError(
             f"{run_folder} answers no questions", hint="train with: overtone run tutor-knowledge"
         )
+    own = recipe.body.weights if isinstance(recipe, ChatRecipe) else None
     if endpoint is not None:
         config = EndpointConfig(url=endpoint, model=by, key_variable=key_variable)
-        who: Judge = EndpointJudge(config)
+        who: Judge = EndpointJudge(config, judges_itself=by == own)
     else:
-        who = judging.local(by, recipe.body.weights if isinstance(recipe, ChatRecipe) else None)
+        who = judging.local(by, own)
     with run.lock():
         prepared = dispatch.of(recipe).divide(recipe)
         claim.refuse_other_data(prepared.fingerprints, run)
-        asked = [
-            each for each in exam.asked(recipe.exam, recipe.rows_seed, prepared) if each.column == column
-        ]
+        asked = exam.asked(recipe.exam, recipe.rows_seed, prepared)
+        (questions,) = (each for each in asked if each.column == column)
         settings = {"most": most, "seed": recipe.seed, "resamples": recipe.exam.resamples}
-        found = judging.judged(run, asked, who, by_hand, **settings)
+        found = judging.judged(run, questions, who, by_hand, **settings)
     if json_:
-        print(screen.as_json(list(map(asdict, found))))  # noqa: T201
+        print(screen.as_json(asdict(found)))  # noqa: T201
         return
-    for each in found:
-        rows = [(one.system, agreement.shown(one.grade, each.examined)) for one in each.systems]
-        screen.table(out, [each.column.replace("_", " "), f"grade by {each.judge}"], rows)
-    err.print(Text(f"wrote {run.evaluation / '*' / judging.JUDGED}"))
+    rows = [(one.system, agreement.shown(one.grade, found.examined)) for one in found.systems]
+    screen.table(out, [column.replace("_", " "), f"grade by {found.judge}"], rows)
+    err.print(Text(f"wrote {run.evaluation / column / judging.JUDGED}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,36 +88,35 @@ def local(by: str, judged: str | None) -> LocalJudge:
 
 def judged(
     run: Run,
-    asked: Iterable[Asked],
+    asked: Asked,
     by: Judge,
     graded: Sequence[GradedAnswer],
     *,
     most: int,
     seed: int,
     resamples: int,
-) -> list[Verdicts]:
-    """Have every system's answers in an exam judged, after the judge is examined; and write it beside them.
-
-    Questions without a right answer are passed over.
+) -> Verdicts:
+    """Have every system's answers in a column judged, after the judge is examined; and write it beside them.
 
     Args:
         run: with its exam.
-        asked: the questions of the exam.
+        asked: the questions of the column.
         by: who judges.
         graded: answers graded by hand.
-        most: questions of a column at most, drawn by the seed.
+        most: questions at most, drawn by the seed.
         seed: of the resamples.
         resamples: how many.
 
     Raises:
         RunError: the exam is missing or damaged.
-        UsageError: it has none of these questions with a right answer.
+        UsageError: it has no such column, or its questions have no right answers.
         DataError, EndpointError, WeightsError: see the judges.
     """
     found = exam.read(run.evaluation)
-    asked = [each for each in asked if each.golds is not None and each.column in found]
-    if not asked:
-        raise UsageError("the exam has no such questions", hint=f"it has: {', '.join(found)}")
+    if asked.golds is None or asked.column not in found:
+        raise UsageError(
+            f"the exam has no right answers to {asked.column} questions", hint=f"it has: {', '.join(found)}"
+        )
     with step(f"{by.name} judges {len(graded):,} answers that were graded by hand"):
         tried = judge.judge(
             by,
@@ -127,22 +126,16 @@ def judged(
             [each.answer for each in graded],
         )
     examined = agreement.examine(graded, tried, seed=seed, resamples=resamples)
-    verdicts = []
-    for questions in asked:
-        assert questions.golds is not None
-        told = dict(zip(questions.ids, zip(questions.questions, questions.golds, strict=True), strict=True))
-        drawn = sorted(told, key=lambda name: random.Random(f"{seed}/judge/{name}").random())[:most]
-        texts, golds = zip(*(told[name] for name in drawn), strict=True)
-        systems = []
-        for name, all_answers in found[questions.column].items():
-            answers = exam.taken(all_answers, drawn)
-            with step(f"{by.name} judges {len(drawn):,} answers of {name}"):
-                heard = judge.judge(by, drawn, texts, golds, answers.answers)
-            grade = qa.interval(judge.measured(answers, heard), MEASURE, seed=seed, resamples=resamples)
-            systems.append(Judged(name, grade, len(answers.ids)))
-            told_now = Verdicts(questions.column, by.name, examined, tuple(systems))
-            write_json(
-                run.evaluation / questions.column / JUDGED, asdict(told_now)
-            )  # what was paid for stays
-        verdicts.append(told_now)
+    told = dict(zip(asked.ids, zip(asked.questions, asked.golds, strict=True), strict=True))
+    drawn = sorted(told, key=lambda name: random.Random(f"{seed}/judge/{name}").random())[:most]
+    texts, golds = zip(*(told[name] for name in drawn), strict=True)
+    systems: tuple[Judged, ...] = ()
+    for name, all_answers in found[asked.column].items():
+        answers = exam.taken(all_answers, drawn)
+        with step(f"{by.name} judges {len(drawn):,} answers of {name}"):
+            heard = judge.judge(by, drawn, texts, golds, answers.answers)
+        grade = qa.interval(judge.measured(answers, heard), MEASURE, seed=seed, resamples=resamples)
+        systems = (*systems, Judged(name, grade, len(answers.ids)))
+        verdicts = Verdicts(asked.column, by.name, examined, systems)
+        write_json(run.evaluation / asked.column / JUDGED, asdict(verdicts))  # if it stops, what was paid for
     return verdicts

@@ -8,7 +8,6 @@ import json
 import logging
 
 import pytest
-import torch
 from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
@@ -19,10 +18,7 @@ from overtone.apps.chat import Conversation
 from overtone.data.chat import Turn
 from overtone.errors import DataError, UsageError
 from overtone.inference.converse import Speaker
-from overtone.models import adapters, causal
-from overtone.models.adapters import LoraConfig
-from overtone.models.causal import DecoderConfig
-from toys import write_chat
+from toys import speaking, write_chat
 
 OPEN = {"data": "CC0", "weights": "Apache-2.0", "commercial": True}
 NOTHING = {"source": None, "forgotten": 0}
@@ -67,15 +63,7 @@ class Scripted(Toy):
 
 @pytest.fixture(scope="module")
 def body(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = write_chat(tmp_path_factory.mktemp("decoder"))
-    made = causal.load(DecoderConfig(weights=str(folder), stored="fp32"))
-    adapters.attach(made, LoraConfig(r=4, alpha=8, targets="all-linear"), causal=True)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
-    return made.eval()
+    return speaking(write_chat(tmp_path_factory.mktemp("decoder")))
 
 
 @pytest.fixture

@@ -91,21 +91,13 @@ def run(reader, tmp_path):
 
 
 @pytest.fixture
-def overtone(monkeypatch, capsys, run):
-    """Run a command line on the run: its exit code, standard output and standard error."""
+def overtone(monkeypatch, typed, run):
+    """Type `classify` of the run."""
     loaded = {run.run.folder: run}
 
     def call(*arguments, on=run):
         loaded[on.run.folder] = on
-        words = ["overtone", "classify", str(on.run.folder), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return typed("classify", on.run.folder, *arguments)
 
     monkeypatch.setattr(system, "load", lambda folder: loaded[folder])
     monkeypatch.setattr(cli, "out", Console(soft_wrap=True, width=80))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -16,23 +17,12 @@ from overtone.inference.search import Hit
 
 
 @pytest.fixture
-def overtone(monkeypatch, capsys):
-    """Run a command line in this process: its exit code, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["overtone", "search", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
+def overtone(monkeypatch, typed):
+    """Type a search on a wide screen."""
     for module in (cli, searching):
         monkeypatch.setattr(module, "out", Console(soft_wrap=True, width=200))
         monkeypatch.setattr(module, "err", Console(stderr=True, soft_wrap=True, width=200), raising=False)
-    return call
+    return partial(typed, "search")
 
 
 @pytest.fixture

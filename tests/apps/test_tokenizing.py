@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -16,27 +16,17 @@ from toys import sentences, write_tokenizer
 
 
 @pytest.fixture
-def overtone(monkeypatch, capsys):
-    """Run a command line in this process: its exit code, standard output and standard error."""
+def overtone(monkeypatch, typed):
+    """Type `data tokenize` on a wide screen."""
     card = Card("toy", "Toy", "CC0-1.0", True, "https://example.org", "", {}, shipped=True)
     source = Source(card, lambda _: (Record(str(i), t, {}, "toy") for i, (t, _) in enumerate(sentences(50))))
     monkeypatch.setattr(fetch, "catalogue", lambda: {"toy": source})
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["overtone", "data", "tokenize", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
 
     wide = {"soft_wrap": True, "width": 200}
     for module in (cli, tokenizing):
         monkeypatch.setattr(module, "out", Console(**wide), raising=False)
         monkeypatch.setattr(module, "err", Console(stderr=True, **wide))
-    return call
+    return partial(typed, "data", "tokenize")
 
 
 def test_bytes_need_no_data(overtone):

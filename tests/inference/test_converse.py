@@ -16,10 +16,9 @@ from overtone.errors import DataError, UsageError
 from overtone.inference import generate
 from overtone.inference.converse import PrefixCache, Speaker, Writer, checked, fitting
 from overtone.inference.generate import SamplingConfig
-from overtone.models import adapters, causal
-from overtone.models.adapters import LoraConfig
+from overtone.models import causal
 from overtone.models.causal import DecoderConfig
-from toys import FILLER, chat_tokenizer, write_chat
+from toys import FILLER, chat_tokenizer, speaking, write_chat
 
 ASKED = [
     [Turn("user", "who signs?")],
@@ -50,15 +49,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def body(folder):
-    """A decoder with an adapter that changes what it says."""
-    torch.manual_seed(0)
-    made = causal.load(DecoderConfig(weights=str(folder), stored="fp32"))
-    adapters.attach(made, LoraConfig(r=4, alpha=8, targets="all-linear"), causal=True)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
-    return made.eval()
+    return speaking(folder)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from decoders import tuned
-from overtone import chat_system, cli, exporting, kinds, system
+from overtone import chat_system, exporting, kinds, system
 from overtone.data.chat import Turn
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation.parity_chat import Tolerance
+from overtone.inference.converse import checked
 from overtone.inference.llama import LlamaSpeaker
 
 pytest.importorskip("xllamacpp", reason="the extra llama is not installed")
@@ -78,6 +79,17 @@ def test_an_answer_ends_before_a_stop_and_where_nobody_listens(both):
     assert "".join(theirs.reply(ASKED, grounded=False, **GREEDY)) == whole
 
 
+def test_a_special_token_ends_an_answer(both):
+    """Also one that is not the end of a turn, as in PyTorch's answers."""
+    speaker = both[1]._speaker(True)
+    start = speaker._tokenizer.convert_tokens_to_ids("<|im_start|>")
+    asked = speaker._request([5, 6, 7], checked(GREEDY, speaker.max_length), 0)
+    told = speaker._server.handle_completions({**asked, "logit_bias": [[start, 100.0]]})
+    assert told["choices"][0]["text"] == ""
+    assert told["choices"][0]["finish_reason"] == "stop"
+    assert told["usage"]["completion_tokens"] == 1
+
+
 def test_a_long_conversation_loses_its_oldest_turns(exported):
     merged = exported.model / "merged"
     speaker = LlamaSpeaker(merged / "gguf" / "model.gguf", AutoTokenizer.from_pretrained(merged), 64)
@@ -100,22 +112,19 @@ def test_what_is_missing_is_said(exported, both, tmp_path, monkeypatch):
         system.load_exported_chat(exported.folder)
 
 
-def test_the_verb(exported, monkeypatch, capsys):
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["overtone", "chat", str(exported.folder), *words])
+def test_the_verb(exported, monkeypatch, typed):
+    def told(*words):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"where is the harbour?\n")))
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr()
+        return typed("chat", exported.folder, *words)
 
     settings = ("--temperature", "0", "--max-tokens", "12", "--top-p", "0.9", "--stop", "zebra")
-    code, told = typed(*settings, "--engine", "llama.cpp")
-    assert code == 0, told.err
-    assert told.out.strip()
-    assert typed(*settings)[1].out == told.out
-    code, told = typed("--engine", "llama.cpp", "--compare")
+    code, out, err = told(*settings, "--engine", "llama.cpp")
+    assert code == 0, err
+    assert out.strip()
+    assert told(*settings)[1] == out
+    code, _, err = told("--engine", "llama.cpp", "--compare")
     assert code == 2
-    assert "add --engine torch" in told.err
+    assert "add --engine torch" in err
 
 
 def test_what_goes_wrong_inside_is_no_empty_answer(both, monkeypatch):

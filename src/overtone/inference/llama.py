@@ -91,10 +91,6 @@ class LlamaSpeaker:
             "cache_prompt": True,
         }
 
-    def close(self) -> None:
-        """End llama.cpp and give its memory back; nothing can be asked afterwards."""
-        del self._server
-
     def _whole(self, request: dict[str, Any]) -> str:
         try:
             return _text(self._server.handle_completions(request))
