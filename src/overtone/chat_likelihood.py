@@ -13,7 +13,7 @@ from overtone import chat_prompt
 from overtone.chat_system import ChatSystem
 from overtone.data import chat, documents, stream
 from overtone.data.batches import by_length, gathered
-from overtone.data.chat import Chat
+from overtone.data.chat import LEARNT, Chat
 from overtone.data.conversations import Conversations
 from overtone.data.records import Card, Record
 from overtone.evaluation import texts
@@ -74,7 +74,7 @@ def _nats(system: ChatSystem, chats: Sequence[Chat]) -> Floats:
         ids, marks = (each.to(system.device) for each in rows.pad(batch))
         states = body(ids, marks)
         for place, row in enumerate(batch):
-            scores = body.logits(states.hidden[place][states.mask[place].bool()])
+            scores = body.logits(states.hidden[place][(states.mask[place] & LEARNT) > 0])
             found[row] = float(loss.total(scores, torch.tensor([row])))
     return found
 

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from overtone.data.chat import Chat, Turn, collect, encode, end_of_turn, marked, prompt, proof, render
+from overtone.data.chat import (
+    COMPARED,
+    LEARNT,
+    OPENS,
+    Chat,
+    Turn,
+    collect,
+    encode,
+    end_of_turn,
+    marked,
+    prompt,
+    proof,
+    render,
+)
 from overtone.errors import DataError
 from overtone.models import weights
 from toys import CHATML, chat_tokenizer
@@ -92,7 +105,7 @@ def test_the_end_of_a_turn_is_trained_though_padding_has_its_id(tokenizer):
     chats = collect([encode(tokenizer, ONE, 512), encode(tokenizer, TWO, 512)], tokenizer.pad_token_id)
     assert chats.wanted([0])[-1] == tokenizer.eos_token_id
     _, marks = chats.pad([0, 1])
-    assert int(marks[..., 1].sum()) == int(chats.counts.sum())
+    assert int((marks[..., 1] & LEARNT > 0).sum()) == int(chats.counts.sum())
 
 
 def test_the_oldest_exchange_goes_first(tokenizer):
@@ -138,7 +151,7 @@ def test_rows_are_packed_in_their_order(tokenizer):
     ]
     assert marks[..., 0].tolist() == [[1, 1, 1, 2, 2, 2, 2, 0, 0], [1] * 5 + [0] * 4, [1] * 9]
     # The last token of a conversation predicts nothing: the one after it is another's.
-    assert marks[0, :, 1].tolist() == [1, 1, 0, 1, 1, 1, 0, 0, 0]
+    assert marks[0, :, 1].tolist() == [LEARNT | OPENS, 1, 0, LEARNT | OPENS, 1, 1, 0, 0, 0]
     assert rows.wanted([0, 2]).tolist() == [13, 13, 15, 15, 15, 15]
     assert rows.counts.tolist() == [2, 3, 4, 8]
 
@@ -209,3 +222,48 @@ def test_the_offsets_are_of_the_rows(tokenizer):
     rows = collect(chats, 2)
     assert rows.lengths.tolist() == [len(chat.ids) for chat in chats]
     assert np.array_equal(rows.flat[rows.offsets[1] :], chats[1].ids)
+
+
+THREE = (*TWO, Turn("user", "Who told you?"), Turn("assistant", "A book."))
+
+
+def opening(tokenizer, chats, row):
+    """What was said up to each place that opens an answer."""
+    ids, marks = chats.pad([row])
+    places = (marks[0, :, 1] & OPENS > 0).nonzero().flatten().tolist()
+    return [ids[0, : place + 1].tolist() for place in places]
+
+
+def test_a_place_opens_each_answer_before_any_of_it_is_read(tokenizer):
+    chats = collect([encode(tokenizer, THREE, 512), encode(tokenizer, ONE, 512)], 0)
+    assert opening(tokenizer, chats, 0) == [prompt(tokenizer, THREE[:end]) for end in (1, 3, 5)]
+    assert opening(tokenizer, chats, 1) == [prompt(tokenizer, ONE[:1])]
+
+
+def test_labels_stay_with_their_answers(tokenizer):
+    """However short the conversation is cut: the oldest exchanges go, and their labels with them."""
+    labels = {"strategy": [4, 5, 6], "emotion": [1, -100, -100]}
+    whole = len(encode(tokenizer, THREE, 512).ids)
+    for limit in range(8, whole + 1):
+        chat = encode(tokenizer, THREE, limit, labels=labels)
+        chats = collect([chat, chat], 0)
+        n = len(opening(tokenizer, chats, 0))
+        assert chats.labels("strategy", [1]).tolist() == labels["strategy"][3 - n :]
+        assert chats.labels("emotion", [1, 0]).tolist() == labels["emotion"][3 - n :] * 2
+    assert n == 3
+    last = encode(tokenizer, THREE, 512, "last", labels)
+    assert last.labels == {"strategy": [6], "emotion": [-100]}
+
+
+def test_what_a_row_is_for(tokenizer):
+    """A row is learnt, or compared with the base, or both; where it is only compared nothing is wanted."""
+    chat = encode(tokenizer, TWO, 512)
+    chats = collect([chat, chat, chat], 0, purposes=[LEARNT, COMPARED, LEARNT | COMPARED])
+    n = sum(chat.trained)
+    assert chats.counts.tolist() == [n, 0, n]
+    assert [len(chats.wanted([row])) for row in range(3)] == [n, 0, n]
+    assert [chats.compared([row]) for row in range(3)] == [0, n, n]
+    assert chats.compared([0, 1, 2]) == 2 * n
+    _, marks = chats.pad([0, 1, 2])
+    for flag, rows in ((LEARNT, [n, 0, n]), (COMPARED, [0, n, n]), (OPENS, [2, 2, 2])):
+        assert (marks[..., 1] & flag > 0).sum(dim=1).tolist() == rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +22,14 @@ Answers = Literal["every", "last"]
 
 Ids = NDArray[np.int64]
 
+NO_LABELS: Mapping[str, Sequence[int]] = {}
+"""Of a conversation that is only to be spoken."""
+
 SHOWN = 3
 """Rendered examples in a proof."""
+
+LEARNT, OPENS, COMPARED = 1, 2, 4
+"""Flags of a place: its next token is learnt, begins an answer, is compared with the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,14 @@ class Chat:
         trained: which of them are learnt to be said, (T,).
         cut: whether it was longer than the limit.
         ended: whether the last token that is trained ends the assistant's turn.
+        labels: target → class of each answer that is trained, ``MISSING`` where unknown.
     """
 
     ids: list[int]
     trained: list[bool]
     cut: bool
     ended: bool
+    labels: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def render(tokenizer: PreTrainedTokenizerBase, turns: Turns, *, ask: bool = False) -> str:
@@ -105,7 +113,11 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, turns: Turns, max_length: int, answers: Answers = "every"
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Turns,
+    max_length: int,
+    answers: Answers = "every",
+    labels: Mapping[str, Sequence[int]] = NO_LABELS,
 ) -> Chat:
     """A conversation in tokens, with those that are trained: what the assistant says, and what ends its turn.
 
@@ -117,6 +129,7 @@ def encode(
         turns: the last of them the assistant's.
         max_length: tokens at most, 4 and more.
         answers: which of the assistant's turns are trained.
+        labels: target → class of each of the assistant's turns.
 
     Raises:
         DataError: the assistant does not speak last or speaks first, a turn is empty or holds a special
@@ -129,13 +142,15 @@ def encode(
         kept = shorter
         chat = _whole(tokenizer, kept, answers)
     cut = len(kept) < len(turns)
+    spoken = 1 if answers == "last" else sum(turn.role == "assistant" for turn in kept)
+    chat = replace(chat, cut=cut, labels={name: each[-spoken:] for name, each in labels.items()})
     if len(chat.ids) <= max_length:
-        return Chat(chat.ids, chat.trained, cut, chat.ended)
+        return chat
     begin = chat.trained.index(True)
     end = len(chat.ids) - chat.trained[::-1].index(True)
     kept_answer = min(end - begin, max(max_length - begin, max_length // 2))
     chosen = slice(max(0, begin + kept_answer - max_length), begin + kept_answer)
-    return Chat(chat.ids[chosen], chat.trained[chosen], True, kept_answer == end - begin)
+    return Chat(chat.ids[chosen], chat.trained[chosen], True, kept_answer == end - begin, chat.labels)
 
 
 def _check(turns: Turns) -> None:
@@ -201,17 +216,23 @@ class Chats:
 
     Args:
         flat: all ids, one conversation after the other, (sum of lengths,).
-        trained: which of them are learnt, likewise.
+        trained: which of them the assistant says, likewise.
         offsets: where each conversation starts, and the end, (N + 1,).
         pad_id: the id that fills a batch.
         pack: tokens up to which short conversations share a row of a batch; 0: each has its own.
+        purposes: ``LEARNT``, ``COMPARED`` or both: what the assistant's tokens of each are for, (N,).
+        classes: target → the class of each answer, one conversation after the other, (A,).
+        spoken: where the answers of each conversation start, and the end, (N + 1,).
     """
 
     flat: Ids
     trained: NDArray[np.bool_]
     offsets: Ids
     pad_id: int
-    pack: int = 0
+    pack: int
+    purposes: Ids
+    classes: Mapping[str, Ids]
+    spoken: Ids
 
     @property
     def lengths(self) -> Ids:
@@ -220,7 +241,11 @@ class Chats:
 
     @property
     def counts(self) -> Ids:
-        """Tokens of each that are trained, (N,)."""
+        """Tokens of each that are learnt, (N,)."""
+        return self._said * (self.purposes & LEARNT > 0)
+
+    @property
+    def _said(self) -> Ids:
         counted: Ids = np.add.reduceat(self.trained.astype(np.int64), self.offsets[:-1])
         return counted
 
@@ -229,7 +254,7 @@ class Chats:
 
         Returns:
             Ids (B, T), and marks (B, T, 2): the number of the conversation in its row of the batch, from 1, 0
-            where there is padding; and 1 where the token after this one is trained.
+            where there is padding; and the flags of the place, see ``LEARNT``.
         """
         lengths, shelves, room = self.lengths, list[list[int]](), 0
         for row in rows:
@@ -248,19 +273,40 @@ class Chats:
                 begin, end = self.offsets[row], self.offsets[row + 1]
                 there = slice(place, place + end - begin)
                 ids[line, there] = self.flat[begin:end]
+                said = self.trained[begin:end]
                 marks[line, there, 0] = number
-                marks[line, there, 1][:-1] = self.trained[begin + 1 : end]
+                marks[line, there, 1][:-1] = said[1:] * self.purposes[row] + (said[1:] & ~said[:-1]) * OPENS
                 place = there.stop
         return torch.from_numpy(ids), torch.from_numpy(marks)
 
     def wanted(self, rows: Sequence[int]) -> Tensor:
-        """The trained tokens of these rows, one row after the other, (M,)."""
-        places = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
-        return torch.from_numpy(np.concatenate([self.flat[at][self.trained[at]] for at in places]))
+        """The learnt tokens of these rows, one row after the other, (M,)."""
+        places = [
+            slice(self.offsets[row], self.offsets[row + 1]) for row in rows if self.purposes[row] & LEARNT
+        ]
+        found = [self.flat[at][self.trained[at]] for at in places]
+        return torch.from_numpy(np.concatenate([*found, np.zeros(0, dtype=np.int64)]))
+
+    def compared(self, rows: Sequence[int]) -> int:
+        """Places of these rows that are compared with the base."""
+        return int((self._said * (self.purposes & COMPARED > 0))[list(rows)].sum())
+
+    def labels(self, target: str, rows: Sequence[int]) -> Tensor:
+        """The class of each answer of these rows, one row after the other, (M,)."""
+        found = [self.classes[target][self.spoken[row] : self.spoken[row + 1]] for row in rows]
+        return torch.from_numpy(np.concatenate(found))
 
 
-def collect(chats: Sequence[Chat], pad_id: int, pack: int = 0) -> Chats:
+def collect(
+    chats: Sequence[Chat], pad_id: int, pack: int = 0, purposes: Sequence[int] | None = None
+) -> Chats:
     """Conversations put together.
+
+    Args:
+        chats: N of them, all with labels for the same targets.
+        pad_id: the id that fills a batch.
+        pack: tokens up to which short ones share a row.
+        purposes: what the assistant's tokens of each are for, (N,); None: all are learnt.
 
     Raises:
         DataError: there are none, or not one of their tokens is trained.
@@ -270,10 +316,25 @@ def collect(chats: Sequence[Chat], pad_id: int, pack: int = 0) -> Chats:
             f"not one token of {len(chats):,} conversations is trained",
             hint="check the data and the template",
         )
-    offsets = np.concatenate([[0], np.cumsum([len(chat.ids) for chat in chats])]).astype(np.int64)
-    flat = np.array([token for chat in chats for token in chat.ids], dtype=np.int64)
-    trained = np.array([each for chat in chats for each in chat.trained], dtype=np.bool_)
-    return Chats(flat, trained, offsets, pad_id, pack)
+    answers = [len(next(iter(chat.labels.values()), ())) for chat in chats]
+    return Chats(
+        flat=np.array([token for chat in chats for token in chat.ids], dtype=np.int64),
+        trained=np.array([each for chat in chats for each in chat.trained], dtype=np.bool_),
+        offsets=_places([len(chat.ids) for chat in chats]),
+        pad_id=pad_id,
+        pack=pack,
+        purposes=np.array([LEARNT] * len(chats) if purposes is None else purposes, dtype=np.int64),
+        classes={
+            name: np.array([each for chat in chats for each in chat.labels[name]], dtype=np.int64)
+            for name in chats[0].labels
+        },
+        spoken=_places(answers),
+    )
+
+
+def _places(lengths: Sequence[int]) -> Ids:
+    """Where pieces of these lengths start, one after the other, and the end."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def proof(tokenizer: PreTrainedTokenizerBase, chats: Sequence[Chat], end: int) -> Mapping[str, Any]:

@@ -222,7 +222,7 @@ def _shares(body: CausalBody, ids: Tensor, marks: Tensor) -> Tensor:
     """The log-probabilities where an answer is said, (M, V), in fp32 on the CPU."""
     device = next(body.parameters()).device
     states = body(ids.to(device), marks.to(device))
-    return body.logits(states.hidden[states.mask.bool()]).float().log_softmax(dim=-1).cpu()
+    return body.logits(states.hidden[(states.mask & LEARNT) > 0]).float().log_softmax(dim=-1).cpu()
 
 
 def _written(tokenizer: PreTrainedTokenizerBase, turns: Turns) -> list[str]:

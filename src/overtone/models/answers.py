@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from overtone.data.chat import LEARNT
 from overtone.models.body import States
 
 HEAD = "answer"
@@ -24,5 +25,5 @@ class AnswerTokens(nn.Module):
         self.logits = logits
 
     def forward(self, states: States) -> Tensor:
-        """States (B, T, D), with a mask of those whose next token is learnt → their scores, (M, V)."""
-        return self.logits(states.hidden[states.mask.bool()])
+        """States (B, T, D), flagged ``LEARNT`` where the next token is → their scores, (M, V)."""
+        return self.logits(states.hidden[(states.mask & LEARNT) > 0])

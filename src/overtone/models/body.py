@@ -18,11 +18,15 @@ class States:
 
     Args:
         hidden: the last layer's states, or those of several layers side by side, (B, T, D).
-        mask: 1 where there is a token, 0 where there is padding, (B, T).
+        mask: 1 where there is a token, 0 where there is padding, (B, T); of conversations, the flags of
+            ``Chats.pad``.
+        reference: the hidden states of the body as it was before it was adapted, without gradient, (B, T, D);
+            None where no head needs them.
     """
 
     hidden: Tensor
     mask: Tensor
+    reference: Tensor | None = None
 
 
 class Body(nn.Module, ABC):

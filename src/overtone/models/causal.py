@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +25,15 @@ from transformers import (
 )
 
 from overtone.config import Config
+from overtone.data.chat import COMPARED
 from overtone.errors import MissingExtraError, WeightsError
 from overtone.models import adapters, attention, decoder, weights
 from overtone.models.adapters import LoraConfig
 from overtone.models.answers import HEAD, AnswerTokens
 from overtone.models.body import Body, States
 from overtone.models.model import Model
+
+_NO_HEADS: Mapping[str, nn.Module] = {}
 
 _NEAR = 1e-2
 """What rounding may change of a score, as a share of the largest."""
@@ -207,12 +210,25 @@ class ChatModel(Model):
 
     Args:
         body: with its adapter.
+        heads: what else is made of its states.
     """
 
     body: CausalBody
 
-    def __init__(self, body: CausalBody) -> None:
-        super().__init__(body, {HEAD: AnswerTokens(body.logits)})
+    def __init__(self, body: CausalBody, heads: Mapping[str, nn.Module] = _NO_HEADS) -> None:
+        super().__init__(body, {HEAD: AnswerTokens(body.logits), **heads})
+
+    def states(self, inputs: Tensor, attention_mask: Tensor) -> States:
+        """The body's states, with those without the adapter where a head compares the two."""
+        found = super().states(inputs, attention_mask)
+        if not any(getattr(head, "needs_reference", False) for head in self.heads.values()):
+            return found
+        reference = torch.zeros_like(found.hidden)
+        rows = ((found.mask & COMPARED) > 0).any(dim=1)
+        if rows.any():
+            with torch.no_grad(), self.body.without_adapter():
+                reference[rows] = self.body(inputs[rows], attention_mask[rows]).hidden.to(reference.dtype)
+        return replace(found, reference=reference)
 
 
 def build(config: DecoderConfig, adapter: LoraConfig) -> ChatModel:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from overtone.data.batches import by_length
-from overtone.models.body import Body
+from overtone.models.body import Body, States
 from overtone.models.encoder import Encoder
 from overtone.models.states import Rows
 
@@ -30,8 +30,13 @@ class Model(nn.Module):
 
     def forward(self, inputs: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         """Ids (B, T), or the frozen part's states (B, T, D), and the mask → task name → outputs (B, …)."""
-        states = self.body(inputs, attention_mask)
+        states = self.states(inputs, attention_mask)
         return {name: head(states) for name, head in self.heads.items()}
+
+    def states(self, inputs: Tensor, attention_mask: Tensor) -> States:
+        """What the heads read of a batch."""
+        found: States = self.body(inputs, attention_mask)
+        return found
 
     @property
     def device(self) -> torch.device:
