@@ -96,7 +96,7 @@ def test_the_divergence_is_that_of_the_two_distributions(model, folder, pack):
     base = causal.load(DecoderConfig(weights=str(folder), stored="fp32"))
     expected = []
     for row in (0, 1):
-        ids = torch.tensor([made.flat[made.offsets[row] : made.offsets[row + 1]]])
+        ids = torch.from_numpy(made.flat[made.offsets[row] : made.offsets[row + 1]])[None]
         said = torch.from_numpy(made.trained[made.offsets[row] : made.offsets[row + 1]])[1:]
         with torch.no_grad():
             p = base.causal(input_ids=ids).logits[0, :-1][said].softmax(-1)

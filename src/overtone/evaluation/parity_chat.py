@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from overtone.config import Config
 from overtone.data import chat
-from overtone.data.chat import Chat, Turns
+from overtone.data.chat import LEARNT, Chat, Turns
 from overtone.errors import DataError
 from overtone.evaluation.parity import FILE
 from overtone.evaluation.results import environment
