@@ -205,11 +205,11 @@ def test_some_questions_come_with_their_fact(weights, answers):
     recipe = made(weights, answers, grounding={"share": 0.5})
     rows = chat_model.divide(recipe).splits.train
     tokenizer = causal.load(recipe.body).tokenizer
-    found = chat_prompt.encoded(recipe, tokenizer, rows, grounded=True)
-    assert len(found) == len(rows) + round(0.5 * len(rows))
-    texts = [tokenizer.decode(each.ids) for each in found]
-    assert not any(KNOWN in text for text in texts[: len(rows)])
-    for text in texts[len(rows) :]:
+    plain, found = (each(recipe, tokenizer, rows) for each in (chat_prompt.encoded, chat_prompt.grounded))
+    assert len(plain) == len(rows)
+    assert len(found) == round(0.5 * len(rows))
+    assert not any(KNOWN in tokenizer.decode(each.ids) for each in plain)
+    for text in (tokenizer.decode(each.ids) for each in found):
         known, said = text.split(KNOWN)[1].split("<|im_end|>")[0], text.split("assistant\n")[1]
         assert said.startswith(known)
 

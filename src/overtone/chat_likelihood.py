@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from overtone import chat_prompt
+from overtone.chat_recipe import ForgottenConfig
 from overtone.chat_system import ChatSystem
 from overtone.data import chat, documents, stream
 from overtone.data.batches import by_length, gathered
@@ -35,16 +36,23 @@ TOKENS = 4096
 """Tokens of a batch."""
 
 
-def measured(system: ChatSystem, prepared: Conversations) -> Iterator[Likelihoods]:
+def measured(system: ChatSystem, prepared: Conversations, exam: ForgottenConfig) -> Iterator[Likelihoods]:
     """What the run and the base give the right answers of the test, then each text of ``exam.general``."""
     if prepared.splits.test:
-        yield _of_answers(system, prepared)
-    for choice in system.recipe.exam.general:
-        yield _of_text(system, *documents.judging(choice))
+        yield of_answers(system, ANSWERS, prepared.splits.test)
+    for choice in exam.general:
+        yield _of_text(system, exam, *documents.judging(choice))
 
 
-def _of_answers(system: ChatSystem, prepared: Conversations) -> Likelihoods:
-    rows, tokenizer = prepared.splits.test, system.body.tokenizer
+def of_answers(system: ChatSystem, name: str, rows: Sequence[Record]) -> Likelihoods:
+    """What the run and the base give what the assistant says in conversations.
+
+    Args:
+        system: the run.
+        name: of the text that these answers are.
+        rows: the conversations.
+    """
+    tokenizer = system.body.tokenizer
     chats = chat_prompt.encoded(system.recipe, tokenizer, rows)
     said = [
         str(tokenizer.decode(np.array(each.ids)[np.array(each.trained)], skip_special_tokens=True))
@@ -55,7 +63,7 @@ def _of_answers(system: ChatSystem, prepared: Conversations) -> Likelihoods:
         with system.body.without_adapter():
             base = _nats(system, chats)
     return Likelihoods(
-        text=ANSWERS,
+        text=name,
         ids=tuple(row.id for row in rows),
         articles=tuple(row.group or row.id for row in rows),
         tokens=np.array([sum(each.trained) for each in chats]),
@@ -96,9 +104,9 @@ class _Plain:
         return found.hidden
 
 
-def _of_text(system: ChatSystem, card: Card, rows: Sequence[Record]) -> Likelihoods:
+def _of_text(system: ChatSystem, exam: ForgottenConfig, card: Card, rows: Sequence[Record]) -> Likelihoods:
     """Whole documents from the first on, of ``exam.general_tokens`` at least where there are so many."""
-    body, exam = system.body, system.recipe.exam
+    body = system.body
     kept, encoded, tokens = list[Record](), list[list[int]](), 0
     for row in rows:
         if tokens < exam.general_tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from overtone import chat_prompt, kinds, lineage
 from overtone import claim as claims
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.chat_system import FACTS
 from overtone.data import chat, conversations
 from overtone.data.batches import by_length
-from overtone.data.chat import Chats
+from overtone.data.chat import Chat, Chats
 from overtone.data.conversations import Conversations
 from overtone.data.split import most_restrictive
 from overtone.data.text import fold
@@ -24,6 +25,7 @@ from overtone.errors import RunError
 from overtone.inference import lexical, lookup, lookup_fit
 from overtone.models import adapters, causal, weights
 from overtone.models.answers import HEAD
+from overtone.models.causal import ChatModel
 from overtone.models.model import Model
 from overtone.progress import step
 from overtone.run import Run, write_json
@@ -35,7 +37,7 @@ TOKENS = 8192
 """Tokens of a batch of validation conversations."""
 
 
-def begin(recipe: ChatRecipe, run: Run, *, overwrite: bool) -> None:
+def begin(recipe: DecoderRecipe, run: Run, *, overwrite: bool) -> None:
     """Claim the run's folder and write the resolved recipe.
 
     Raises:
@@ -44,7 +46,7 @@ def begin(recipe: ChatRecipe, run: Run, *, overwrite: bool) -> None:
         MissingExtraError: facts are to be looked up, and what does it is not installed.
     """
     weights.resolve(recipe.body.weights)
-    if recipe.grounding is not None:
+    if isinstance(recipe, ChatRecipe) and recipe.grounding is not None:
         lexical.package()
     if recipe.start is not None and not finished(Run(recipe.start)):
         raise RunError(
@@ -59,7 +61,7 @@ def finished(run: Run) -> bool:
     return (run.model / FACTS).exists()
 
 
-def divide(recipe: ChatRecipe) -> Conversations:
+def divide(recipe: DecoderRecipe) -> Conversations:
     """The conversations, divided and checked; the same where only other settings differ.
 
     Raises:
@@ -69,7 +71,7 @@ def divide(recipe: ChatRecipe) -> Conversations:
         return conversations.prepare(recipe.data, recipe.leakage, recipe.rows_seed)
 
 
-def prepare(recipe: ChatRecipe, run: Run) -> Conversations:
+def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
     """Read, divide and check the conversations, and note it in the manifest.
 
     Raises:
@@ -103,7 +105,7 @@ def _refuse_taught(start: Run, prepared: Conversations) -> None:
         RunError: it was.
     """
     earlier = kinds.read(str(start.recipe))
-    assert isinstance(earlier, ChatRecipe)  # `begin` looked for the file of one
+    assert isinstance(earlier, DecoderRecipe)  # `begin` looked for the file of one
     taught = {fold(row.text) for row in divide(earlier).splits.train}
     count = sum(fold(row.text) in taught for row in prepared.splits.test)
     if count:
@@ -149,19 +151,16 @@ def train(recipe: ChatRecipe, prepared: Conversations, run: Run) -> Fit:
         WeightsError: the decoder's weights are not at hand.
         TrainingError: see ``Loop.fit``.
     """
-    torch.manual_seed(recipe.seed)
-    with step(f"loading {recipe.body.weights}"):
-        model = causal.build(recipe.body, recipe.adapter)
-    if recipe.start is not None:
-        adapters.restore(model.body, Run(recipe.start).model)
+    model = started(recipe)
     tokenizer = model.body.tokenizer
     end = chat.end_of_turn(tokenizer)
     with step("cutting conversations into tokens"):
         chats = {
-            "train": chat_prompt.encoded(recipe, tokenizer, prepared.splits.train, grounded=True),
+            "train": chat_prompt.encoded(recipe, tokenizer, prepared.splits.train)
+            + chat_prompt.grounded(recipe, tokenizer, prepared.splits.train),
             "validation": chat_prompt.encoded(recipe, tokenizer, prepared.splits.validation),
         }
-    rows = {name: chat.collect(each, _filler(tokenizer, end), recipe.pack) for name, each in chats.items()}
+    rows = {name: chat.collect(each, filler(tokenizer, end), recipe.pack) for name, each in chats.items()}
     loop = Loop(
         model=model,
         tasks=[Task(HEAD, "classification", AnswerLoss(rows["train"]), 1.0)],
@@ -173,30 +172,58 @@ def train(recipe: ChatRecipe, prepared: Conversations, run: Run) -> Fit:
     )
     fit = loop.fit()
     if loop.accelerator.is_main_process:
-        hub = weights.CATALOGUE.get(recipe.body.weights)
-        adapters.save(model.body, run.model, recipe.body.weights if hub is None else hub.hub)
         if recipe.grounding is not None:
             with step("learning to look facts up"):
                 facts = lookup.facts([*prepared.splits.train, *prepared.splits.validation])
                 lookup_fit.fit(facts, prepared.unknown("fit"), recipe.grounding.lookup).save(run.model)
-        trained = round(fit.rows_per_second * fit.seconds) / len(chats["train"])
-        tokens = int(rows["train"].lengths.sum())
-        run.note(
-            fit=asdict(fit),
-            model=model.sizes(),
-            mask={name: chat.proof(tokenizer, each, end) for name, each in chats.items()},
-            tokens={
-                "trained": round(trained * tokens),
-                "per_second": round(trained * tokens / fit.seconds, 1),
-            },
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        )
-        write_json(run.model / FACTS, {"end_of_turn": end, "system": recipe.system})
+        write(recipe, model, run, chats, fit)
     loop.accelerator.wait_for_everyone()
     return fit
 
 
-def _filler(tokenizer: PreTrainedTokenizerBase, end: int) -> int:
+def started(recipe: DecoderRecipe) -> ChatModel:
+    """The decoder with its adapter, fresh or that of the run to start from.
+
+    Raises:
+        RunError, WeightsError: see ``train``.
+    """
+    torch.manual_seed(recipe.seed)
+    with step(f"loading {recipe.body.weights}"):
+        model = causal.build(recipe.body, recipe.adapter)
+    if recipe.start is not None:
+        adapters.restore(model.body, Run(recipe.start).model)
+    return model
+
+
+def write(
+    recipe: DecoderRecipe, model: ChatModel, run: Run, chats: Mapping[str, Sequence[Chat]], fit: Fit
+) -> None:
+    """Write the adapter, note in the manifest what was learnt and how fast, and say that the model is whole.
+
+    Args:
+        recipe: of the run.
+        model: after the fit.
+        run: where to.
+        chats: split → the conversations in tokens; ``train`` is what was fitted.
+        fit: what it came to.
+    """
+    tokenizer = model.body.tokenizer
+    end = chat.end_of_turn(tokenizer)
+    hub = weights.CATALOGUE.get(recipe.body.weights)
+    adapters.save(model.body, run.model, recipe.body.weights if hub is None else hub.hub)
+    read = round(fit.rows_per_second * fit.seconds) / len(chats["train"])
+    tokens = sum(len(each.ids) for each in chats["train"])
+    run.note(
+        fit=asdict(fit),
+        model=model.sizes(),
+        mask={name: chat.proof(tokenizer, each, end) for name, each in chats.items()},
+        tokens={"trained": round(read * tokens), "per_second": round(read * tokens / fit.seconds, 1)},
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+    write_json(run.model / FACTS, {"end_of_turn": end, "system": recipe.system})
+
+
+def filler(tokenizer: PreTrainedTokenizerBase, end: int) -> int:
     """What fills a batch; it is never read, so any id will do where there is none for it."""
     found: Any = tokenizer.pad_token_id
     return end if found is None else int(found)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.data import chat, conversations
 from overtone.data.chat import Chat, Turn, Turns
 from overtone.data.records import Record
@@ -52,24 +52,23 @@ def follows(turns: Turns) -> str:
 
 
 def encoded(
-    recipe: ChatRecipe,
-    tokenizer: PreTrainedTokenizerBase,
-    records: Sequence[Record],
-    *,
-    grounded: bool = False,
+    recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
 ) -> list[Chat]:
-    """Conversations in tokens.
+    """Conversations in tokens, below the recipe's words."""
+    return [_cut(recipe, tokenizer, conversations.turns(row)) for row in records]
 
-    Args:
-        recipe: what stands above them, and which answers are trained.
-        tokenizer: the decoder's.
-        records: the conversations.
-        grounded: whether a share of the questions comes a second time, with its fact above it.
-    """
-    told = [framed(conversations.turns(row), recipe.system) for row in records]
-    if grounded and recipe.grounding is not None:
-        asked = [row for row in records if "answer" in row.targets]
-        chance = random.Random(f"{recipe.seed}/grounding")
-        for row in chance.sample(asked, round(recipe.grounding.share * len(asked))):
-            told.append(framed(conversations.turns(row), recipe.system, str(row.targets["answer"])))
-    return [chat.encode(tokenizer, turns, recipe.body.max_length, recipe.answers) for turns in told]
+
+def grounded(recipe: ChatRecipe, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]) -> list[Chat]:
+    """A share of the questions once more, each with its fact above it; none where nothing is looked up."""
+    if recipe.grounding is None:
+        return []
+    asked = [row for row in records if "answer" in row.targets]
+    chance = random.Random(f"{recipe.seed}/grounding")
+    chosen = chance.sample(asked, round(recipe.grounding.share * len(asked)))
+    return [_cut(recipe, tokenizer, conversations.turns(row), str(row.targets["answer"])) for row in chosen]
+
+
+def _cut(
+    recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, turns: Turns, known: str | None = None
+) -> Chat:
+    return chat.encode(tokenizer, framed(turns, recipe.system, known), recipe.body.max_length, recipe.answers)

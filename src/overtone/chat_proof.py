@@ -28,10 +28,10 @@ def prove(recipe: ChatRecipe, prepared: Conversations, run: Run) -> None:
     """
     system = chat_system.load(run, recipe)
     asked = exam.asked(recipe.exam, recipe.rows_seed, prepared)
-    found, pace = exam.sit(_sitting(system, prepared), asked, recipe.exam)
+    found, pace = exam.sit(_sitting(recipe, system, prepared), asked, recipe.exam)
     exam.write(run.evaluation, found)
     standings = {}
-    for likely in chat_likelihood.measured(system, prepared):
+    for likely in chat_likelihood.measured(system, prepared, recipe.exam):
         found_in = run.evaluation / likely.text
         standings[likely.text] = texts.standings(likely, seed=recipe.seed, resamples=recipe.exam.resamples)
         texts.write(found_in / LIKELY, likely)
@@ -59,9 +59,9 @@ def prove(recipe: ChatRecipe, prepared: Conversations, run: Run) -> None:
     )
 
 
-def _sitting(system: ChatSystem, prepared: Conversations) -> dict[str, Sit]:
+def _sitting(recipe: ChatRecipe, system: ChatSystem, prepared: Conversations) -> dict[str, Sit]:
     """Who sits the exam: the run, the base, ``exam.NEAREST``, and the run that looks facts up."""
-    settings = system.recipe.exam.sampling.model_dump()
+    settings = recipe.exam.sampling.model_dump()
 
     def sits(*, tuned: bool, grounded: bool) -> Sit:
         return lambda questions: [

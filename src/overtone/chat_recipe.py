@@ -48,10 +48,9 @@ class ExamConfig(Config):
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over facts")
 
 
-class ChatExamConfig(ExamConfig):
-    """The same, with how a decoder answers, and what shows that it forgot."""
+class ForgottenConfig(Config):
+    """What shows that a decoder forgot."""
 
-    sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
     general: tuple[OtherSource, ...] = Field(
         (), description="data sets whose test documents show what was forgotten, in bits a byte"
     )
@@ -61,20 +60,31 @@ class ChatExamConfig(ExamConfig):
     window: int = Field(256, ge=2, description="tokens of such a text that are read at once")
 
 
-class ChatRecipe(BaseRecipe):
-    """Everything that a run of a tuned decoder depends on, every default written out."""
+class ChatExamConfig(ForgottenConfig, ExamConfig):
+    """The same, with how a decoder answers, and what shows that it forgot."""
 
-    kind: Literal["chat"] = "chat"
+    sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
+
+
+class DecoderRecipe(BaseRecipe):
+    """What the recipe of any tuned decoder has."""
+
     data: ConversationsConfig
-    leakage: LeakageConfig = Field(LeakageConfig(), description="what of training nearly stands in the exam")
+    leakage: LeakageConfig = Field(LeakageConfig(), description="what of training nearly stands in the test")
     body: DecoderConfig = DecoderConfig()
     adapter: LoraConfig = LORA
     start: Path | None = Field(None, description="the run whose adapter is trained on; --from sets it")
     system: str = Field("", description="what stands above every conversation; empty: as the template has it")
     answers: Answers = Field("every", description="which of the assistant's turns are trained")
     pack: int = Field(512, ge=0, description="tokens up to which conversations share a row; 0: none do")
-    grounding: GroundingConfig | None = Field(None, description="facts that are looked up; none without")
     train: TrainConfig
+
+
+class ChatRecipe(DecoderRecipe):
+    """Everything that a run of a decoder that answers questions depends on, every default written out."""
+
+    kind: Literal["chat"] = "chat"
+    grounding: GroundingConfig | None = Field(None, description="facts that are looked up; none without")
     exam: ChatExamConfig = ChatExamConfig()
 
     @model_validator(mode="after")

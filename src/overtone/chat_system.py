@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from overtone.chat_prompt import UNKNOWN, follows, framed
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.data.chat import Turn, Turns
 from overtone.errors import RunError, UsageError
 from overtone.inference import export_chat, lookup
@@ -64,7 +64,7 @@ class Tutor:
     """
 
     def __init__(
-        self, run: Run, recipe: ChatRecipe, speakers: Mapping[bool, Speaks], facts: Lookup | None
+        self, run: Run, recipe: DecoderRecipe, speakers: Mapping[bool, Speaks], facts: Lookup | None
     ) -> None:
         self.run = run
         self.recipe = recipe
@@ -176,14 +176,14 @@ class ChatSystem(Tutor):
         facts: what it can look up; None where it looks nothing up.
     """
 
-    def __init__(self, run: Run, recipe: ChatRecipe, body: CausalBody, facts: Lookup | None) -> None:
+    def __init__(self, run: Run, recipe: DecoderRecipe, body: CausalBody, facts: Lookup | None) -> None:
         super().__init__(run, recipe, {tuned: Speaker(body, tuned=tuned) for tuned in (True, False)}, facts)
         self.body = body
         self.device = str(next(body.parameters()).device)
         self.end: int = read_json(run.model / FACTS)["end_of_turn"]
 
 
-def load(run: Run, recipe: ChatRecipe) -> ChatSystem:
+def load(run: Run, recipe: DecoderRecipe) -> ChatSystem:
     """Load a trained run.
 
     Raises:
@@ -196,7 +196,7 @@ def load(run: Run, recipe: ChatRecipe) -> ChatSystem:
     return ChatSystem(run, recipe, body, _facts(run, recipe))
 
 
-def load_exported(run: Run, recipe: ChatRecipe) -> Tutor:
+def load_exported(run: Run, recipe: DecoderRecipe) -> Tutor:
     """What ``overtone export`` wrote of a run, spoken by llama.cpp.
 
     Raises:
@@ -221,5 +221,6 @@ def load_exported(run: Run, recipe: ChatRecipe) -> Tutor:
     return Tutor(run, recipe, {True: speaker}, facts)
 
 
-def _facts(run: Run, recipe: ChatRecipe) -> Lookup | None:
-    return None if recipe.grounding is None else lookup.load(run.model)
+def _facts(run: Run, recipe: DecoderRecipe) -> Lookup | None:
+    looks_up = isinstance(recipe, ChatRecipe) and recipe.grounding is not None
+    return lookup.load(run.model) if looks_up else None

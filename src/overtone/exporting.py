@@ -11,7 +11,7 @@ import torch
 from overtone import chat_model, kinds, pipeline
 from overtone import recipe as recipes
 from overtone.chat_prompt import framed
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import DecoderRecipe
 from overtone.chat_system import FACTS
 from overtone.data import chat, conversations
 from overtone.data.records import Record
@@ -86,7 +86,7 @@ def converses(run: Run) -> bool:
     Raises:
         UsageError: its recipe is damaged.
     """
-    return run.recipe.exists() and isinstance(kinds.read(str(run.recipe)), ChatRecipe)
+    return run.recipe.exists() and isinstance(kinds.read(str(run.recipe)), DecoderRecipe)
 
 
 def export_decoder(
@@ -113,7 +113,7 @@ def export_decoder(
         RunError: the run's data changed, the adapter is damaged, or something could not be written.
     """
     recipe = kinds.read(str(run.recipe)) if run.recipe.exists() else None
-    if not isinstance(recipe, ChatRecipe) or not chat_model.finished(run):
+    if not isinstance(recipe, DecoderRecipe) or not chat_model.finished(run):
         raise UsageError(
             f"{run.folder} is not a trained run", hint="train one with: overtone run tutor-knowledge"
         )
@@ -147,7 +147,7 @@ def export_decoder(
             )
 
 
-def _as_evaluated(recipe: ChatRecipe, run: Run) -> CausalBody:
+def _as_evaluated(recipe: DecoderRecipe, run: Run) -> CausalBody:
     """The decoder with its adapter on, as it answered the exam."""
     body = causal.build(recipe.body, recipe.adapter).body
     adapters.restore(body, run.model)
@@ -156,7 +156,7 @@ def _as_evaluated(recipe: ChatRecipe, run: Run) -> CausalBody:
 
 
 def _conversations(
-    recipe: ChatRecipe, body: CausalBody, rows: Sequence[Record], most: int
+    recipe: DecoderRecipe, body: CausalBody, rows: Sequence[Record], most: int
 ) -> list[parity_chat.Check]:
     """Validation conversations as the run reads them."""
     drawn = random.Random(recipe.seed).sample(rows, min(len(rows), most))

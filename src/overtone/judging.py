@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from overtone import chat_system, exam, kinds
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import DecoderRecipe
 from overtone.data.fetch import SHIPPED
 from overtone.errors import UsageError
 from overtone.evaluation import agreement, judge
@@ -80,7 +80,7 @@ def local(by: str, judged: str | None) -> LocalJudge:
         body = causal.load(DecoderConfig(weights=by)).to("cuda" if torch.cuda.is_available() else "cpu")
         return LocalJudge(body, by, judges_itself=by == judged)
     recipe = kinds.read(str(run.recipe))
-    if not isinstance(recipe, ChatRecipe):
+    if not isinstance(recipe, DecoderRecipe):
         raise UsageError(f"{by} is no tuned decoder", hint="name one, or weights from: overtone weights list")
     body = chat_system.load(run, recipe).body
     return LocalJudge(body, run.name, tuned=True, judges_itself=recipe.body.weights == judged)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import DecoderRecipe
 from overtone.errors import UsageError, WeightsError, did_you_mean
 from overtone.models import adapters, decoder, weights
 
@@ -57,7 +57,7 @@ class Need:
         return {name: f"{size / 1e9:.2f} GB" for name, size in parts.items()}
 
 
-def need(recipe: ChatRecipe) -> Need:
+def need(recipe: DecoderRecipe) -> Need:
     """What the largest step of a recipe takes; an estimate, from counted weights and a layer that is tried.
 
     Rows are taken to be as long as they may be. Weights are counted on the model without storage. What a
@@ -116,7 +116,7 @@ class _Body(nn.Module):
         self.backbone = backbone
 
 
-def _adapted(model: nn.Module, recipe: ChatRecipe) -> int:
+def _adapted(model: nn.Module, recipe: DecoderRecipe) -> int:
     """How many weights are trained; the model has its adapter afterwards."""
     body = _Body(model)
     with torch.device("meta"):
@@ -124,7 +124,7 @@ def _adapted(model: nn.Module, recipe: ChatRecipe) -> int:
     return sum(each.numel() for each in body.parameters() if each.requires_grad)
 
 
-def _kept(config: PreTrainedConfig, recipe: ChatRecipe) -> float:
+def _kept(config: PreTrainedConfig, recipe: DecoderRecipe) -> float:
     """Bytes that one layer with its adapters keeps of a token for its gradient."""
     each_layer = ("layer_types",)  # a list of one a layer, made anew where it is left out
     settings = {name: value for name, value in config.to_dict().items() if name not in each_layer}
@@ -136,7 +136,7 @@ def _kept(config: PreTrainedConfig, recipe: ChatRecipe) -> float:
     return (_saved(body, recipe, 2 * PROBE) - _saved(body, recipe, PROBE)) / PROBE
 
 
-def _saved(body: _Body, recipe: ChatRecipe, tokens: int) -> int:
+def _saved(body: _Body, recipe: DecoderRecipe, tokens: int) -> int:
     """Bytes that autograd saves while a model reads some tokens, its own weights left out."""
     own = {each.untyped_storage().data_ptr() for each in body.parameters()}
     alive: list[Tensor] = []  # while they live, no two share an address
@@ -169,7 +169,7 @@ def of(recipe: object) -> Need:
         UsageError: it tunes no decoder.
         WeightsError: see ``need``.
     """
-    if not isinstance(recipe, ChatRecipe):
+    if not isinstance(recipe, DecoderRecipe):
         raise UsageError(
             "memory is told of recipes that tune a decoder", hint="overtone doctor --recipe tutor-knowledge"
         )

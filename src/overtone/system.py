@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from overtone import chat_system, kinds, language_system, lineage, seq2seq_system
 from overtone import recipe as recipes
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.chat_system import ChatSystem, Tutor
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import MissingExtraError, RunError, UsageError
@@ -118,7 +118,7 @@ def load_exported_chat(folder: Path) -> Tutor:
     """
     run = trained(folder)
     recipe = kinds.read(str(run.recipe))
-    if not isinstance(recipe, ChatRecipe):
+    if not isinstance(recipe, DecoderRecipe):
         raise UsageError(f"{folder} is no tuned decoder", hint=_CHAT)
     return chat_system.load_exported(run, recipe)
 
