@@ -19,6 +19,8 @@ from overtone.data.records import Card, Record, Source, SplitName, Splits
 from overtone.data.sources.asl_signing import AslSigningSource
 from overtone.data.sources.deaf_knowledge import DeafKnowledgeSource, Unknown, unknown
 from overtone.data.sources.education_dialogue import EducationDialogueSource
+from overtone.data.sources.empathetic_dialogues import EmpatheticDialoguesSource
+from overtone.data.sources.esconv import EsconvSource
 from overtone.data.sources.qa_file import QaSource
 from overtone.data.sources.tutoring import TutoringSource
 from overtone.data.split import SPLITS, DataReport, most_restrictive, opened
@@ -28,7 +30,13 @@ LABEL = "conversations"
 """What the rows are counted as, where a task would have its labels."""
 
 ConversationSource = Annotated[
-    TutoringSource | EducationDialogueSource | QaSource | DeafKnowledgeSource | AslSigningSource,
+    TutoringSource
+    | EducationDialogueSource
+    | QaSource
+    | DeafKnowledgeSource
+    | AslSigningSource
+    | EmpatheticDialoguesSource
+    | EsconvSource,
     Field(discriminator="kind"),
 ]
 """Where conversations come from; a question with its answer is the shortest one."""

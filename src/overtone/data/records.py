@@ -12,6 +12,10 @@ Target = str | tuple[str, ...] | tuple[float, ...] | None
 """A class name, the names that hold (multi-label), numbers (regression), or nothing to learn."""
 
 
+MISSING = -100
+"""The class of a row that carries no target; where targets are numbers or indicators it is a row of NaN."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One example.

@@ -8,6 +8,8 @@
 - ``education_dialogue``: a teacher and a student on a topic, the user's own files
 - ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
+- ``empathetic_dialogues``: a speaker with one of 32 emotions, and a listener
+- ``esconv``: emotional support, eight strategies
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships

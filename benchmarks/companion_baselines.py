@@ -1,0 +1,118 @@
+"""What a companion's heads have to beat: TF-IDF on the emotion and the next strategy, on the test files.
+
+Emotion: which of 32 a speaker tells of, read from the first thing said. Strategy: which of eight the supporter
+takes next, read from the last three turns before the reply. Strengths are chosen on validation rows by the
+metric that is named in TASKS. Intervals are over rows; replies of one conversation are not independent, so those of
+the strategy are a little too narrow.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from overtone.data import conversations
+from overtone.data.conversations import ConversationsConfig, ConversationSource
+from overtone.data.leakage import LeakageConfig
+from overtone.data.records import Record, Splits
+from overtone.data.replies import known, replies
+from overtone.data.sources import empathetic_dialogues, esconv
+from overtone.data.sources.empathetic_dialogues import EmpatheticDialoguesSource
+from overtone.data.sources.esconv import EsconvSource
+from overtone.evaluation import baselines
+from overtone.evaluation.baselines import Setting
+from overtone.evaluation.compare import interval, paired
+from overtone.evaluation.results import Figure, write_results
+from overtone.scores import METRICS, Scored
+
+RESULTS = Path(__file__).parent / "results" / "companion_baselines.json"
+SEED = 7
+RECENT = 3
+"""Turns before a reply that tell its strategy."""
+
+BASELINES = ("majority", "tfidf")
+MEASURES = ("accuracy", "macro_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a data set.
+
+    Args:
+        source: the data set.
+        labels: of the target.
+        metric: what the strength is chosen by.
+        first: whether it is asked once, after the first thing said; else before each reply.
+    """
+
+    source: ConversationSource
+    labels: tuple[str, ...]
+    metric: str
+    first: bool
+
+
+TASKS = {
+    "emotion": Asked(EmpatheticDialoguesSource(), empathetic_dialogues.LABELS, "accuracy", first=True),
+    "strategy": Asked(EsconvSource(), esconv.LABELS, "accuracy", first=False),
+}
+
+
+def asked(row: Record, target: str, first: bool) -> Iterator[Record]:
+    """The rows that a conversation makes: what was said last before a reply, and the target."""
+    for reply, label in zip(replies(row), known(row, target), strict=True):
+        if first and reply.number:
+            return
+        text = "\n".join(turn.text for turn in reply.context[-RECENT:])
+        yield Record(f"{row.id}-{reply.number}", text, {target: label}, row.source, row.split, row.group)
+
+
+def measured(target: str, task: Asked) -> list[Figure]:
+    """Every baseline on the test rows, and what TF-IDF gains over the commonest label."""
+    config = ConversationsConfig(sources=(task.source,))
+    whole = conversations.prepare(config, LeakageConfig(), SEED).splits
+    splits = Splits(
+        *(
+            tuple(made for row in whole[name] for made in asked(row, target, task.first))
+            for name in ("train", "validation", "test")
+        )
+    )
+    setting = Setting("classification", task.labels, target, task.metric)
+    said: dict[str, Scored] = {}
+    made = []
+    for name in BASELINES:
+        said[name] = baselines.fit(name, splits.train, splits.validation, setting).predict(splits.test)
+        for measure in MEASURES:
+            found = interval(METRICS[measure], said[name], seed=SEED)
+            figure = f"companion.{name}.{target}.{measure}"
+            made.append(Figure(figure, found.value, found.low, found.high, len(splits.test)))
+    for measure in MEASURES:
+        gain = paired(METRICS[measure], said["majority"], said["tfidf"], seed=SEED)
+        made.append(
+            Figure(
+                f"companion.tfidf.{target}.{measure}.difference",
+                gain.value,
+                gain.low,
+                gain.high,
+                len(splits.test),
+                against="majority, the same rows",
+            )
+        )
+    return made
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+
+    figures = [figure for target, task in TASKS.items() for figure in measured(target, task)]
+    write_results(options.output, "python benchmarks/companion_baselines.py", SEED, figures)
+    for each in figures:
+        print(f"{each.name} {each.value:.4f} {each.unit}")
+
+
+if __name__ == "__main__":
+    main()
