@@ -40,6 +40,11 @@ def measured(system: ChatSystem, prepared: Conversations, exam: ForgottenConfig)
     """What the run and the base give the right answers of the test, then each text of ``exam.general``."""
     if prepared.splits.test:
         yield of_answers(system, ANSWERS, prepared.splits.test)
+    yield from forgotten(system, exam)
+
+
+def forgotten(system: ChatSystem, exam: ForgottenConfig) -> Iterator[Likelihoods]:
+    """What the run and the base give each text of ``exam.general``."""
     for choice in exam.general:
         yield _of_text(system, exam, *documents.judging(choice))
 

@@ -190,10 +190,19 @@ def load(run: Run, recipe: DecoderRecipe) -> ChatSystem:
         RunError: a file is missing, damaged, or not of this run.
         WeightsError: the decoder's weights, or those that look facts up, are not at hand.
     """
+    return ChatSystem(run, recipe, adapted(run, recipe), _facts(run, recipe))
+
+
+def adapted(run: Run, recipe: DecoderRecipe) -> CausalBody:
+    """The decoder with the adapter of a trained run, in evaluation mode.
+
+    Raises:
+        RunError, WeightsError: see ``load``.
+    """
     body = causal.build(recipe.body, recipe.adapter).body
     adapters.restore(body, run.model)
     body.requires_grad_(False).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    return ChatSystem(run, recipe, body, _facts(run, recipe))
+    return body
 
 
 def load_exported(run: Run, recipe: DecoderRecipe) -> Tutor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from overtone import (
     chat_model,
     chat_proof,
+    companion_model,
+    companion_proof,
     embedder_model,
     embedder_proof,
     language_model,
@@ -19,6 +21,7 @@ from overtone import (
     seq2seq_proof,
 )
 from overtone.chat_recipe import ChatRecipe
+from overtone.companion_recipe import CompanionRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
@@ -110,6 +113,9 @@ CHAT = Verbs(
 )
 
 
+COMPANION = replace(CHAT, train=companion_model.train, prove=companion_proof.prove)
+
+
 SEQ2SEQ = Verbs(
     begin=seq2seq_model.begin,
     finished=seq2seq_model.finished,
@@ -127,6 +133,8 @@ def of(recipe: AnyRecipe) -> Verbs:
     """The steps of a recipe's kind."""
     if isinstance(recipe, ChatRecipe):
         return CHAT
+    if isinstance(recipe, CompanionRecipe):
+        return COMPANION
     if isinstance(recipe, Seq2SeqRecipe):
         return SEQ2SEQ
     if isinstance(recipe, EmbedderRecipe):

@@ -7,6 +7,7 @@ from typing import Any
 
 from overtone import recipe as recipes
 from overtone.chat_recipe import ChatRecipe
+from overtone.companion_recipe import CompanionRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import UsageError, did_you_mean
 from overtone.language_recipe import LanguageRecipe
@@ -14,7 +15,7 @@ from overtone.recipe import BaseRecipe, Recipe
 from overtone.schema import check
 from overtone.seq2seq_recipe import Seq2SeqRecipe
 
-AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe | Seq2SeqRecipe
+AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe | CompanionRecipe | Seq2SeqRecipe
 """A recipe of any kind."""
 
 READER = "reader"
@@ -25,6 +26,7 @@ KINDS: dict[str, type[BaseRecipe]] = {
     "language": LanguageRecipe,
     "embedder": EmbedderRecipe,
     "chat": ChatRecipe,
+    "companion": CompanionRecipe,
     "seq2seq": Seq2SeqRecipe,
 }
 """Kind → its recipe."""
@@ -67,6 +69,8 @@ def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
             return check(EmbedderRecipe, values, origin, hint="the schema: overtone data schema embedder")
         case "chat":
             return check(ChatRecipe, values, origin, hint="the schema: overtone data schema chat")
+        case "companion":
+            return check(CompanionRecipe, values, origin, hint="the schema: overtone data schema companion")
         case "seq2seq":
             return check(Seq2SeqRecipe, values, origin, hint="the schema: overtone data schema seq2seq")
         case kind:

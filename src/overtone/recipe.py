@@ -51,6 +51,20 @@ class BaseRecipe(Config):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
+def refuse_frozen(train: TrainConfig, frozen: str) -> None:
+    """Refuse to freeze layers where there are none to freeze.
+
+    Args:
+        train: the fit.
+        frozen: why nothing can be frozen, in words.
+
+    Raises:
+        ValueError: something is frozen.
+    """
+    if train.freeze.kind != "none":
+        raise ValueError(f"train.freeze: {frozen}; set kind: none")
+
+
 def refuse_several_tasks(train: TrainConfig, frozen: str, rate: str) -> None:
     """Refuse what of a fit is for several tasks or for pretrained layers, where there are neither.
 
@@ -62,8 +76,7 @@ def refuse_several_tasks(train: TrainConfig, frozen: str, rate: str) -> None:
     Raises:
         ValueError: something of that is set.
     """
-    if train.freeze.kind != "none":
-        raise ValueError(f"train.freeze: {frozen}; set kind: none")
+    refuse_frozen(train, frozen)
     if train.weighting.kind != "fixed" or train.mix.temperature != 1:
         raise ValueError("train.weighting and train.mix are for several tasks; leave them out")
     plain = OptimConfig()

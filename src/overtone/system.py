@@ -7,10 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-from overtone import chat_system, kinds, language_system, lineage, seq2seq_system
+from overtone import chat_system, companion_system, kinds, language_system, lineage, seq2seq_system
 from overtone import recipe as recipes
 from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.chat_system import ChatSystem, Tutor
+from overtone.companion_recipe import CompanionRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import MissingExtraError, RunError, UsageError
 from overtone.evaluation import parity
@@ -70,6 +71,8 @@ def load(
         return own.load(found.model)
     if isinstance(recipe, ChatRecipe):
         return chat_system.load(found, recipe)
+    if isinstance(recipe, CompanionRecipe):
+        return companion_system.load(found, recipe)
     if isinstance(recipe, Seq2SeqRecipe):
         return seq2seq_system.load(found, recipe)
     reader = load_reader(recipe, found)

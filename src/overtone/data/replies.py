@@ -1,14 +1,11 @@
-"""The replies of a conversation: what was said before each, what is known of it, and where a head reads."""
+"""The replies of a conversation: what was said before each, and what is known of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
-
-from overtone.data.chat import Chat, Ids, Turn, prompt
+from overtone.data.chat import Turn
 from overtone.data.conversations import turns
 from overtone.data.records import MISSING, Record
 from overtone.errors import DataError, did_you_mean
@@ -27,19 +24,6 @@ class Reply:
     context: tuple[Turn, ...]
     text: str
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where heads read one conversation in tokens, R places.
-
-    Args:
-        at: the token after which each reply begins, (R,); what it sees holds nothing of the reply.
-        targets: target → its class there, (R,); ``MISSING`` where it is not known.
-    """
-
-    at: Ids
-    targets: Mapping[str, Ids]
 
 
 def replies(record: Record) -> list[Reply]:
@@ -77,49 +61,20 @@ def known(record: Record, target: str) -> list[str | None]:
     return [str(value[place]) or None for place in spoken]
 
 
-def opening(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that stands right before every reply: the last of what the template opens it with.
-
-    Raises:
-        DataError: see ``chat.prompt``.
-    """
-    return prompt(tokenizer, (Turn("user", "a"),))[-1]
-
-
-def places(chat: Chat, record: Record, labels: Mapping[str, Sequence[str]], opens: int) -> Places:
-    """Where heads read a conversation, so that all of its replies train in one pass.
-
-    A place is the last token before a reply that is trained. There the decoder has read the user's turn to
-    its end and what opens the reply, as it has when it is asked; being causal, it has read no more. Replies
-    that were cut away have no place, and neither has one whose first sign became one token with what opens
-    it.
+def classes(record: Record, labels: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+    """The class of each reply of a conversation, as ``chat.encode`` takes them; ``MISSING`` where unknown.
 
     Args:
-        chat: the conversation as ``chat.encode`` gives it, with every answer trained or the last.
-        record: where it came from; a turn of the system may have been put above it.
-        labels: target → its labels; any number of targets.
-        opens: the id before every reply, from ``opening``.
+        record: a conversation.
+        labels: target → its labels.
 
     Raises:
-        DataError: see ``known``; or a label is not among its target's, or more replies are trained than there
-            are.
+        DataError: see ``known``; or a label is not among its target's.
     """
-    trained = chat.trained
-    begins = [place for place in range(len(trained) - 1) if trained[place + 1] and not trained[place]]
-    whole = [number for number, place in enumerate(begins) if chat.ids[place] == opens]
-    found: dict[str, Ids] = {}
-    for target, names in labels.items():
-        every = known(record, target)
-        if len(begins) > len(every):
-            raise DataError(
-                f"'{record.id}' has {len(every)} replies, and {len(begins)} are trained",
-                hint="give the conversation that was made into these tokens",
-            )
-        first = len(every) - len(begins)  # what is cut, or not trained, comes first
-        found[target] = np.array(
-            [_class(record, target, every[first + number], names) for number in whole], dtype=np.int64
-        )
-    return Places(np.array([begins[number] for number in whole], dtype=np.int64), found)
+    return {
+        target: [_class(record, target, label, names) for label in known(record, target)]
+        for target, names in labels.items()
+    }
 
 
 def _class(record: Record, target: str, label: str | None, names: Sequence[str]) -> int:

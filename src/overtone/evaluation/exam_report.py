@@ -15,8 +15,9 @@ from overtone.evaluation import plots, plots_run
 from overtone.evaluation.benchmarks import qa
 from overtone.evaluation.benchmarks.qa import Column, Graded
 from overtone.evaluation.chapter import leakage, left_out, with_interval
+from overtone.evaluation.chapter_decoder import BESIDE, compared, likelier, likely, masked
 from overtone.evaluation.compare import Difference, Standing
-from overtone.evaluation.findings import Licence, Origin, Training, gain_over, told
+from overtone.evaluation.findings import Licence, Origin, Training, told
 from overtone.evaluation.markdown import cut, escape, escaped_table, signed, table
 from overtone.evaluation.page import page
 from overtone.evaluation.plots_run import Gain
@@ -35,6 +36,9 @@ JUDGED = "f1"
 
 DECLINED = "declined"
 """The same where there is none."""
+
+RIGHT = "How likely the right answers of the test conversations are."
+"""What a text of answers is."""
 
 SHOWN = 8
 """Questions of a column whose answers the report shows."""
@@ -117,9 +121,12 @@ def markdown(report: ExamReport) -> str:
         *(_column(report, column) for column in report.columns),
         _explained(report) if report.columns else "",
         picture if _gains(report) else "",
-        *(_likely(name, standings) for name, standings in report.likely.items()),
+        *(
+            likely(name, standings, RIGHT if name == "answers" else BESIDE)
+            for name, standings in report.likely.items()
+        ),
         f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
-        "" if report.mask is None else _mask(report.mask),
+        "" if report.mask is None else masked(report.mask),
         _looked(list(report.looked)),
         f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation or a question.",
         f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
@@ -134,25 +141,14 @@ def verdicts(report: ExamReport) -> list[str]:
     """One sentence for each system on held-out wordings, and one for each text."""
     made = []
     for name, gain in _over_base(report, "held_out").items():
-        said = _said(gain, "is better than", "is worse than")
+        said = compared(gain, "is better than", "is worse than")
         ours, theirs = (_mean(report, "held_out", each) for each in (name, report.base))
         made.append(
             f"On held-out wordings, {name} {said} {report.base}: token F1 {ours:.3f} against {theirs:.3f}, "
             f"{told(gain)}."
         )
-    for text, (model, base) in report.likely.items():
-        gain = gain_over(base)
-        said = _said(gain, "is worse than", "is better than")
-        ours, theirs = (each.figures["bits_per_byte"].value for each in (model, base))
-        made.append(
-            f"On {text}, {model.name} {said} {report.base}: {ours:.3f} against {theirs:.3f} bits a byte, "
-            f"{told(gain)}."
-        )
+    made += (likelier(text, model, base) for text, (model, base) in report.likely.items())
     return made
-
-
-def _said(gain: Difference, above: str, below: str) -> str:
-    return above if gain.low > 0 else below if gain.high < 0 else "is not shown to differ from"
 
 
 def _mean(report: ExamReport, column: Column, system: str) -> float:
@@ -235,38 +231,6 @@ def _explained(report: ExamReport) -> str:
         "The columns are never one figure: the first shows what was learnt by heart, the second the same "
         "facts in words that were not trained, the third questions that nothing taught answers. Exact match "
         "and F1 are SQuAD's; an answer that is right in other words has a low F1."
-    )
-
-
-def _likely(name: str, standings: Sequence[Standing]) -> str:
-    """How likely a text is to the run and the base."""
-    rows = [
-        [
-            escape(each.name),
-            *(with_interval(each.figures[measure]) for measure in ("perplexity", "bits_per_byte")),
-            ""
-            if each.gain is None
-            else f"{signed(each.gain.value)} ({signed(each.gain.low)} to {signed(each.gain.high)})",
-        ]
-        for each in standings
-    ]
-    told = (
-        "How likely the right answers of the test conversations are."
-        if name == "answers"
-        else "A text that has nothing to do with the training: what rises here was forgotten."
-    )
-    header = ["system", "perplexity", "bits a byte", "run − base"]
-    return f"### {escape(name)}\n\n{table(header, rows)}\n\n{told} Lower is better."
-
-
-def _mask(mask: Mapping[str, Any]) -> str:
-    """What was trained, so that nobody has to trust it."""
-    examples = "\n\n".join(f"```\n{each}\n```" for each in mask["examples"])
-    return (
-        f"## What was trained\n\n{mask['trained']:,} of {mask['tokens']:,} tokens ({mask['share']:.1%}) in "
-        f"{mask['conversations']:,} conversations; {mask['ended']:.1%} of them end with a trained "
-        f"`{mask['end_of_turn']}`; {mask['cut']:,} were cut. Between ⟦ and ⟧ stands what is learnt:\n\n"
-        f"{examples}"
     )
 
 

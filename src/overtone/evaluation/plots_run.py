@@ -72,13 +72,13 @@ def learning_curves(history: Sequence[Row], metric: str) -> Figure:
     return figure
 
 
-def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, str]) -> Figure:
+def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, str | None]) -> Figure:
     """Training loss of each task over steps, and its validation metric with the step that was kept.
 
     Args:
         history: rows of ``metrics.jsonl``.
         metric: the key in ``validation`` that chose the step, such as ``mean``.
-        tasks: task → its own metric.
+        tasks: task → its own metric; None where it has none on validation rows.
     """
     figure = sheet(10.0, 3.8)
     left, right = figure.subplots(1, 2)
@@ -92,7 +92,11 @@ def learning_by_task(history: Sequence[Row], metric: str, tasks: Mapping[str, st
             for name, each in colours.items()
         ],
     )
-    shown = {f"{name}.{tasks[name]}": (f"{name} {tasks[name]}", colour) for name, colour in colours.items()}
+    shown = {
+        f"{name}.{tasks[name]}": (f"{name} {tasks[name]}", colour)
+        for name, colour in colours.items()
+        if tasks[name] is not None
+    }
     shown.setdefault(metric, (metric, INK))
     best = _mark_best(right, history, metric)
     ends = []

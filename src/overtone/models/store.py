@@ -8,6 +8,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from torch import nn
 
 from overtone.errors import RunError
 from overtone.models import adapters, encoder, weights
@@ -16,6 +17,9 @@ from overtone.models.encoder import EncoderConfig
 from overtone.models.heads import Head, HeadConfig
 from overtone.models.model import EncoderModel
 from overtone.run import write_atomic
+
+HEADS = "heads.safetensors"
+"""The file of the heads in a run's ``model``."""
 
 
 def build(
@@ -44,8 +48,7 @@ def save(model: EncoderModel, folder: Path, config: EncoderConfig) -> None:
     Raises:
         RunError: the folder could not be written.
     """
-    heads = {name: p.detach().cpu().contiguous() for name, p in model.heads.state_dict().items()}
-    write_atomic(folder / "heads.safetensors", safetensors.torch.save(heads))
+    save_heads(model.heads, folder)
     backbone = model.body.backbone
     if hasattr(backbone, "peft_config"):
         named = weights.CATALOGUE.get(config.weights)
@@ -83,11 +86,25 @@ def load(folder: Path, config: EncoderConfig, heads: Mapping[str, tuple[HeadConf
             adapters.load_merged(body, folder)
     width = body.hidden_size
     model = EncoderModel(body, {name: Head(head, width, outputs) for name, (head, outputs) in heads.items()})
-    try:
-        tensors = safetensors.torch.load((folder / "heads.safetensors").read_bytes())
-        model.heads.load_state_dict(tensors)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise RunError(f"the heads in {folder} are damaged: {error}", hint="train the run again") from error
+    load_heads(model.heads, folder)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def save_heads(heads: nn.ModuleDict, folder: Path) -> None:
+    """Write what the heads have learnt."""
+    tensors = {name: p.detach().cpu().contiguous() for name, p in heads.state_dict().items()}
+    write_atomic(folder / HEADS, safetensors.torch.save(tensors))
+
+
+def load_heads(heads: nn.ModuleDict, folder: Path) -> None:
+    """Read back what they have learnt.
+
+    Raises:
+        RunError: the file is missing, cut short, or of other heads.
+    """
+    try:
+        heads.load_state_dict(safetensors.torch.load((folder / HEADS).read_bytes()))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise RunError(f"the heads in {folder} are damaged: {error}", hint="train the run again") from error
