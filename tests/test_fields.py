@@ -19,6 +19,8 @@ from overtone.data.sources.clinc150 import Clinc150Source
 from overtone.data.sources.dailydialog import DailyDialogSource
 from overtone.data.sources.deaf_knowledge import DeafKnowledgeSource
 from overtone.data.sources.education_dialogue import EducationDialogueSource
+from overtone.data.sources.empathetic_dialogues import EmpatheticDialoguesSource
+from overtone.data.sources.esconv import EsconvSource
 from overtone.data.sources.politeness import PolitenessSource
 from overtone.data.sources.reccon import RecconSource
 from overtone.data.sources.tutoring import TutoringSource
@@ -237,6 +239,8 @@ def tutor(tiny, folder):
     TutoringSource(parts=("cima",)).build()
     DeafKnowledgeSource().build()
     AslSigningSource().build()
+    EmpatheticDialoguesSource().build()
+    EsconvSource().build()
     dialogue = {"background_info": {}, "conversation": [{"role": "Student", "text": "why"}]}
     dialogue["conversation"].append({"role": "Teacher", "text": "so"})
     lessons = folder / "conversations_train1.json"

@@ -12,7 +12,7 @@ from overtone.errors import DataError
 from overtone.training.losses import MISSING as IGNORED
 from toys import chat_tokenizer
 
-SAID = ("my cat is gone", "since when?", "since may", "that is long", "it is", "poor cat")
+SAID = ("my cat is gone", "gone since when, then?", "since may", "that is long", "it is", "poor cat")
 LABELS = {"emotion": ("joyful", "sad"), "strategy": ("Others", "Question")}
 
 

@@ -28,9 +28,9 @@ TOLD = {
     "situation": "My daughter, nine, repaired the clock.",
     "utterances": [
         {"speaker": "speaker", "text": "My daughter repaired  our clock.", "auto_label": "joyful"},
-        {"speaker": "listener", "text": "How old is she?", "auto_label": "questioning"},
+        {"speaker": "listener", "text": "How old is your clockmaker?", "auto_label": "questioning"},
         {"speaker": "speaker", "text": "Nine!", "auto_label": "proud"},
-        {"speaker": "listener", "text": "You must be so proud.", "auto_label": "acknowledging"},
+        {"speaker": "listener", "text": "She has clever hands, your girl.", "auto_label": "acknowledging"},
         {"speaker": "speaker", "text": "I am.", "auto_label": "proud"},
     ],
 }
@@ -41,8 +41,8 @@ HELPED = {
         {"text": "Hello, what is wrong?", "speaker": "sys", "strategy": "Question"},
         {"text": "I lie awake.", "speaker": "usr", "rating": None},
         {"text": "All night.", "speaker": "usr", "rating": "2"},
-        {"text": "That sounds hard.", "speaker": "sys", "strategy": "Reflection of feelings"},
-        {"text": "Since when?", "speaker": "sys", "strategy": "Question"},
+        {"text": "Such long dark hours.", "speaker": "sys", "strategy": "Reflection of feelings"},
+        {"text": "Since which night?", "speaker": "sys", "strategy": "Question"},
         {"text": "Since May.", "speaker": "usr", "rating": "5"},
         {"text": "Try to read a little.", "speaker": "sys", "strategy": "Providing Suggestions"},
         {"text": "I will.", "speaker": "usr", "rating": "4"},
@@ -51,7 +51,7 @@ HELPED = {
 REJECTED = {
     "problem_type": "job crisis",
     "dialog": [
-        {"speaker": "speaker", "annotation": {}, "content": "I lost\n my job.\n"},
+        {"speaker": "speaker", "annotation": {}, "content": "They closed\n our mill.\n"},
         {"speaker": "listener", "annotation": {"strategy": "Questions"}, "content": "ok\n"},
         {"speaker": "speaker", "annotation": {"feedback": "1"}, "content": "Well."},
         {"speaker": "listener", "annotation": {"strategy": "Direct Guidance"}, "content": "Find another."},
@@ -80,9 +80,9 @@ def test_a_listener_is_the_assistant(tmp_path):
     ]
     assert said(rows[0]) == [
         ("user", "My daughter repaired our clock."),
-        ("assistant", "How old is she?"),
+        ("assistant", "How old is your clockmaker?"),
         ("user", "Nine!"),
-        ("assistant", "You must be so proud."),
+        ("assistant", "She has clever hands, your girl."),
     ]
     assert rows[0].targets["emotion"] == "proud"
     assert rows[0].group == rows[1].group == "my daughter nine repaired the clock"
@@ -103,7 +103,7 @@ def test_utterances_in_a_row_are_one_turn_with_the_first_strategy(tmp_path):
         ("user", "Hello."),
         ("assistant", "Hello, what is wrong?"),
         ("user", "I lie awake.\nAll night."),
-        ("assistant", "That sounds hard.\nSince when?"),
+        ("assistant", "Such long dark hours.\nSince which night?"),
         ("user", "Since May."),
         ("assistant", "Try to read a little."),
     ]
@@ -119,7 +119,7 @@ def test_a_failed_conversation_has_the_same_form(tmp_path):
     (row,) = esconv.failed(tmp_path)
     assert (row.id, row.split) == ("esconv/failed-000", "train")
     assert said(row) == [
-        ("user", "I lost my job."),
+        ("user", "They closed our mill."),
         ("assistant", "ok"),
         ("user", "Well."),
         ("assistant", "Find another."),

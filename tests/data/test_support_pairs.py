@@ -35,7 +35,7 @@ def talk(name, asked, reply, rating="", strategy="Question", problem=WORK, split
 
 BOSS = "my boss at the factory wants to fire me"
 SHIFT = "they cut every night shift at our plant"
-LIKED = talk("train-1", BOSS, "What did he say?", "5")
+LIKED = talk("train-1", BOSS, "What did that boss say?", "5")
 OTHER = talk("train-2", SHIFT, "Which shifts are left?", "4")
 POOR = talk("train-3", f"{BOSS} today", "Who cares?", "1")
 
@@ -46,7 +46,7 @@ def by_reply(pairs):
 
 def test_a_liked_reply_in_its_context_over_a_disliked_one():
     found = support_pairs.rated([OTHER, POOR, LIKED])
-    assert by_reply(found) == [("esconv/rated-train-3-0", BOSS, "What did he say?", "Who cares?")]
+    assert by_reply(found) == [("esconv/rated-train-3-0", BOSS, "What did that boss say?", "Who cares?")]
     assert found[0].source == "esconv"
 
 
@@ -62,7 +62,7 @@ def test_a_liked_reply_in_its_context_over_a_disliked_one():
     ],
 )
 def test_only_what_can_be_compared_is_set_against_it(change):
-    values = {"name": "train-1", "asked": BOSS, "reply": "What did he say?", "rating": "5", **change}
+    values = {"name": "train-1", "asked": BOSS, "reply": "What did that boss say?", "rating": "5", **change}
     assert support_pairs.rated([talk(**values), POOR]) == []
 
 
@@ -70,7 +70,7 @@ def test_each_liked_reply_is_taken_once():
     second = talk("train-4", f"{BOSS} now", "Leave it.", "2")
     found = support_pairs.rated([LIKED, OTHER, POOR, second])
     assert [(each.rejected, each.chosen) for each in found] == [
-        ("Who cares?", "What did he say?"),
+        ("Who cares?", "What did that boss say?"),
         ("Leave it.", "Which shifts are left?"),  # what is left, however far
     ]
 
@@ -80,7 +80,7 @@ def test_nobody_is_set_against_himself():
         LIKED,
         targets={
             "roles": ("user", "assistant") * 2,
-            "turns": (BOSS, "What did he say?", f"{BOSS} today", "Who cares?"),
+            "turns": (BOSS, "What did that boss say?", f"{BOSS} today", "Who cares?"),
             "strategy": ("", "Question") * 2,
             "rating": ("", "5", "", "1"),
             "problem": WORK,
@@ -92,7 +92,9 @@ def test_nobody_is_set_against_himself():
 def test_a_poor_supporter_s_reply_is_rejected_in_its_own_context():
     poor = talk("failed-000", f"{BOSS} soon", "hi", strategy="Others")
     found = support_pairs.failed([LIKED, OTHER], [poor], (), LeakageConfig())
-    assert by_reply(found) == [("esconv/failed-failed-000-0", f"{BOSS} soon", "What did he say?", "hi")]
+    assert by_reply(found) == [
+        ("esconv/failed-failed-000-0", f"{BOSS} soon", "What did that boss say?", "hi")
+    ]
     assert support_pairs.failed([OTHER], [poor], (), LeakageConfig()) == []  # near, but not near enough
     assert len(support_pairs.failed([OTHER], [poor], (), LeakageConfig(), least=0.0)) == 1
     liked = talk("failed-001", f"{BOSS} soon", "hi", "4")

@@ -10,6 +10,8 @@
 - ``leakage``: exact and near duplicates between splits
 - ``split``: ``prepare``, which does all of it and says what it did
 - ``corpus``: passages, questions and what answers them, in BEIR's layout; ``passages``: a folder of one's own
+- ``conversations``: the same for conversations; ``replies``: what is known of each, and where a head reads it
+- ``preferences``: of two replies the better one; ``support_pairs``: those of ESConv
 - ``tokenize``: texts to token ids
 - ``vocabulary``: tokenizers of one's own, for models from scratch
 - ``fertility``: how a tokenizer fits a corpus
