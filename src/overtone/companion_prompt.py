@@ -46,7 +46,7 @@ def encoded(
     recipe: CompanionRecipe, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
 ) -> list[Chat]:
     """Conversations in tokens, with what is known of each reply."""
-    labels = {name: LABELS[name] for name in recipe.objective.heard}
+    labels: dict[str, tuple[str, ...]] = {name: LABELS[name] for name in recipe.objective.heard}
     return [
         chat.encode(
             tokenizer,

@@ -61,11 +61,7 @@ def prove(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> None:
         likely[found.text] = texts.standings(found, seed=recipe.seed, resamples=recipe.exam.resamples)
         texts.write(folder / LIKELY, found)
         write_json(folder / "standings.json", [asdict(each) for each in likely[found.text]])
-    heard = [
-        each
-        for name in recipe.objective.heard
-        if (each := _heard(recipe, name, prepared, system)) is not None
-    ]
+    examined = [_heard(recipe, name, prepared, system) for name in recipe.objective.heard]
     spoken = _replied(recipe, system, test)
     facts = run.facts()
     companion_report.write(
