@@ -25,6 +25,7 @@ from overtone.data.fetch import locate, verify
 from overtone.data.sources import eq_bench as source
 from overtone.data.sources.eq_bench import Question, Version
 from overtone.errors import DataError, RunError, UsageError
+from overtone.evaluation import eq_bench_report
 from overtone.evaluation.benchmarks import eq_bench
 from overtone.evaluation.benchmarks.eq_bench import STRONGEST, Answer, EqAnswers
 from overtone.evaluation.eq_bench_report import Sat
@@ -177,7 +178,7 @@ def sit(
 
 
 def answered(by: Answers, asked: Sequence[Question], folder: Path, config: EqExamConfig) -> EqAnswers:
-    """What a system says by the published protocol, scored; ``standard.jsonl`` in the folder keeps it.
+    """What a system says by the published protocol, scored; ``v2-standard.jsonl`` in the folder keeps it.
 
     Raises:
         UsageError: a question is longer than the system reads.
@@ -189,15 +190,15 @@ def answered(by: Answers, asked: Sequence[Question], folder: Path, config: EqExa
         return _asked(by, batch, first, config)
 
     facts = {"decoding": "standard", "attempts": config.attempts, "seed": config.seed}
-    written = _kept(folder / "standard.jsonl", asked, config, facts, (TOGETHER, answers))
+    written = _kept(_file(folder, config, "standard"), asked, config, facts, (TOGETHER, answers))
     return _graded(written, asked, config, revise=config.two_passes)
 
 
 def chosen(by: Chooser, asked: Sequence[Question], folder: Path, config: EqExamConfig) -> EqAnswers:
-    """What a system says where only the numbers are its own, scored; ``constrained.jsonl`` keeps it.
+    """What a system says where only the numbers are its own, scored; ``v2-constrained.jsonl`` keeps it.
 
-    The text is that of a first pass. A number's likelihood is that of it and the end of its line. The last one
-    is not 0 where all others are: a question asks for one that is not.
+    The text is that of a first pass. A number's likelihood is that of it and the end of its line. The last
+    one is not 0 where all others are: a question asks for one that is not.
 
     Raises:
         DataError: see ``Chooser``.
@@ -208,8 +209,29 @@ def chosen(by: Chooser, asked: Sequence[Question], folder: Path, config: EqExamC
         return [Written(each.id, _chosen(by, each, config), counts=True) for each in batch]
 
     facts = {"decoding": "constrained", "reading": config.reading}
-    written = _kept(folder / "constrained.jsonl", asked, config, facts, (1, answers))
+    written = _kept(_file(folder, config, "constrained"), asked, config, facts, (1, answers))
     return _graded(written, asked, config, revise=False)
+
+
+def table(
+    systems: Mapping[str, Sat], asked: Sequence[Question], config: EqExamConfig, *, base: str | None
+) -> list[list[str]]:
+    """The cells of ``eq_bench_report.HEADER``: the systems, then what any of them has to beat.
+
+    Args:
+        systems: name → what it answered.
+        asked: the questions.
+        config: how the exam was sat.
+        base: the system that the others are set against; None where there is none.
+    """
+    trivial = eq_bench.baselines(asked, config.version, config.seed)
+    return eq_bench_report.rows(systems, trivial, base=base, seed=config.seed, resamples=config.resamples)
+
+
+def _file(folder: Path, config: EqExamConfig, decoding: str) -> Path:
+    """Where the answers are kept: the form of the questions is a part of the name."""
+    form = f"{config.version}-revise" if config.revise and config.version == "v2" else config.version
+    return folder / f"{form}-{decoding}.jsonl"
 
 
 def _asked(by: Answers, batch: Sequence[Question], first: int, config: EqExamConfig) -> list[Written]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -86,8 +87,8 @@ class Chooser:
                 f"{self._body.max_length:,} that this decoder reads",
                 hint="take a decoder that reads more",
             )
-        ends = {tuple(row[: len(other)]) for row in rows for other in rows if row is not other}
-        if len(rows) < 2 or any(tuple(row) in ends for row in rows):
+        begins = any(one[: len(other)] == other for one, other in permutations(rows, 2))
+        if len(rows) < 2 or begins:
             raise DataError(
                 f"the options {', '.join(map(repr, options))} cannot be told apart",
                 hint="give two or more, none of which another begins with",

@@ -8,6 +8,7 @@
 - ``education_dialogue``: a teacher and a student on a topic, the user's own files
 - ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
+- ``eq_bench``: dialogues, how strongly somebody feels each of four emotions; only judges
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships

@@ -1,4 +1,4 @@
-"""EQ-Bench, versions 1 and 2: dialogues, and how strongly somebody feels each of four emotions (Paech 2023)."""
+"""EQ-Bench, versions 1 and 2: dialogues, and how strongly somebody feels each of four emotions."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ CARD = Card(
     downloads={file: f"{_RAW}/{file}" for file in _FILES.values()},
     sizes={"test": 171},
     notes="It judges, so train nothing on it. The rows are those of version 2; version 1 has 60 questions "
-    "with references of its own. The dialogues were generated, and a reference is somebody's judgement: there is "
-    "no truth that it was measured against.",
+    "with references of its own. The dialogues were generated, and a reference is somebody's judgement: "
+    "there is no truth that it was measured against.",
 )
 
 PUBLISHED = Card(

@@ -262,7 +262,7 @@ def _benchmark(sums: Floats) -> tuple[Floats, Bools]:
         10 * np.divide(total, n, out=np.zeros_like(total), where=n > 0)
         for total, n in ((first, n_first), (revised, n_revised))
     ]
-    counts = (means[1] >= means[0]) & (n_revised >= _AS_MANY * n_first)
+    counts = (means[1] >= means[0]) & (n_revised >= _AS_MANY * n_first) & (n_revised > 0)
     return np.where(counts, means[1], means[0]), counts
 
 
