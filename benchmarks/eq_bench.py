@@ -118,9 +118,9 @@ def figures(systems: Mapping[str, Sat], asked: Sequence[Question], config: EqExa
             yield _points(f"{prefix}.score", told.score, n, said)
         verdict = "FAIL, under 83.33%" if standard.failed else "83.33% or more"
         yield Figure(f"{prefix}.parse_rate", standard.rate, n=standard.asked, against=verdict)
-        yield _points(
-            f"{prefix}.parsed_score", told.over_parsed, standard.parsed, "over the parsed questions alone"
-        )
+        if standard.parsed:
+            parsed = "over the parsed questions alone"
+            yield _points(f"{prefix}.parsed_score", told.over_parsed, standard.parsed, parsed)
         used = sat.constrained if told.constrained and sat.constrained else sat.standard
         if sat.constrained is not None:
             forced = eq_bench.interval(sat.constrained, **settings)

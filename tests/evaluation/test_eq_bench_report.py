@@ -64,6 +64,11 @@ def test_a_failed_run_that_was_not_constrained_has_no_score():
     assert rows({"a": Sat(answers(8, 0, 2))}, {}, base=None, **SETTINGS)[0][1] == "none"
 
 
+def test_that_nothing_was_parsed_is_no_score_of_0():
+    told = rows({"a": Sat(answers(0, 0, 10), answers(10, 0))}, {}, base=None, **SETTINGS)
+    assert told[0][3:5] == ["0 of 10 (0.0%)", "FAIL; nothing was parsed"]
+
+
 def test_systems_are_set_against_each_other_decoded_alike():
     passed, failed = Sat(answers(0, 10), answers(5, 5)), Sat(answers(8, 0, 2), answers(10, 0))
     value, constrained = gain(passed, Sat(answers(10, 0)), **SETTINGS)

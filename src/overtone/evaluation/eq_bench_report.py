@@ -40,7 +40,7 @@ class Named:
         score: with its 95% interval; None where the run failed and was not constrained.
         constrained: whether it comes from constrained decoding, since the standard run failed.
         standard: what the standard run came to, whose score is over the parsed questions alone.
-        over_parsed: that score with its 95% interval.
+        over_parsed: that score with its 95% interval; 0 where nothing was parsed.
     """
 
     score: Interval | None
@@ -108,11 +108,7 @@ def rows(
                 "none" if told.score is None else _interval(told.score),
                 "constrained" if told.constrained else "standard",
                 f"{told.standard.parsed} of {told.standard.asked} ({told.standard.rate:.1%})",
-                f"FAIL; {_interval(told.over_parsed)} over the parsed"
-                if told.standard.failed
-                else "pass, second pass"
-                if told.standard.revised
-                else "pass",
+                _verdict(told),
                 "" if over is None else _difference(*over),
             ]
         )
@@ -140,6 +136,14 @@ def emotion_rows(questions: Sequence[Question], found: EqAnswers, most: int = 12
 def markdown(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Such rows as a table."""
     return table(header, [[escape(cell) for cell in row] for row in cells])
+
+
+def _verdict(told: Named) -> str:
+    if not told.standard.failed:
+        return "pass, second pass" if told.standard.revised else "pass"
+    if not told.standard.parsed:
+        return "FAIL; nothing was parsed"
+    return f"FAIL; {_interval(told.over_parsed)} over the parsed"
 
 
 def _interval(found: Interval) -> str:
