@@ -9,6 +9,7 @@
 - ``emobank``: sentences with valence, arousal and dominance
 - ``emotion``: English tweets, six emotions (dair-ai)
 - ``eq_bench``: dialogues, how strongly somebody feels each of four emotions; only judges
+- ``eq_bench3``: scenarios to play, and the rubric of their judge; only judges
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships
