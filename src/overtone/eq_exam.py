@@ -151,7 +151,7 @@ def sit(
         asked: the questions.
         folder: where what is said is written, such as ``evaluation/eq_bench`` of a run.
         config: how.
-        systems: name → whether the adapter is on.
+        systems: name → whether the adapter is on; a decoder without one is asked as it is.
 
     Returns:
         System → what it answered. Where one failed, all of them were constrained, so that they compare.
