@@ -21,7 +21,7 @@ LEVELS = [
     {"apps"},
     {"recipe", "recipes", "grid", "kinds"}
     | {"language_recipe", "embedder_recipe", "chat_recipe", "companion_recipe", "seq2seq_recipe"},
-    {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam"}
+    {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam", "eq_exam", "eq_scenarios"}
     | {"language_system", "chat_system", "companion_prompt", "companion_system", "seq2seq_system"},
     {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"}
     | {"companion_proof"},

@@ -15,6 +15,7 @@
 - ``markdown``: escaped text, tables and signed numbers
 - ``judge``: answers graded by a language model; ``agreement``: what that judge is worth
 - ``exam_report``: what a tuned decoder's run says about itself
+- ``eq_bench_report``: what an EQ-Bench exam says
 - ``parity_chat``: whether its exported forms say the same
 - ``benchmarks/``: measures of whole systems, such as retrieval
 - ``results``: the committed figures of the benchmark scripts, and the README's tables made from them

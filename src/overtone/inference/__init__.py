@@ -6,7 +6,8 @@ the log · ``readout`` all heads of one text · ``ensemble`` several runs as one
 ``quantise`` the ways to compute it · ``generate`` sampling from a language model ·
 ``embed`` texts as vectors · ``lexical`` BM25 · ``vectors`` the nearest
 of many · ``search`` an index that can be asked · ``indexing`` ``index_store`` how it is made and kept ·
-``converse`` a decoder in conversation · ``lookup`` which fact answers a question, and whether any does ·
+``converse`` a decoder in conversation · ``choose`` how likely each of some texts is to follow ·
+``lookup`` which fact answers a question, and whether any does ·
 ``beam`` ``answer`` a model from scratch that answers · ``endpoint`` a decoder behind an address ·
 ``export_chat`` ``gguf_file`` a tuned one as others read it.
 """

@@ -10,6 +10,8 @@
 - ``emotion``: English tweets, six emotions (dair-ai)
 - ``empathetic_dialogues``: a speaker with one of 32 emotions, and a listener
 - ``esconv``: emotional support, eight strategies
+- ``eq_bench``: dialogues, how strongly somebody feels each of four emotions; only judges
+- ``eq_bench3``: scenarios to play, and the rubric of their judge; only judges
 - ``goemotions``: Reddit comments, 27 emotions and neutral, multi-label; or eleven labels of affect
 - ``hate_offensive``: tweets, hate speech, offensive or neither
 - ``overtone_emotions``: the eight-emotion sentences and edge cases that the package ships
