@@ -101,12 +101,12 @@ def test_a_case_is_read_as_it_stands(tmp_path):
         ({**ROW, "label": 1}, "no key is called 'label'"),
         ({key: ROW[key] for key in ROW if key != "turns"}, "'turns' is missing.*id, kind, crisis, turns"),
         ({**ROW, "turns": []}, "'turns' holds no turns"),
-        (ROW, "the id 'held-idiom-001' stands twice"),
+        ({**ROW, "id": "first"}, "the id 'first' stands twice"),
     ],
 )
 def test_what_is_wrong_with_a_case_is_said(tmp_path, row, message):
     with pytest.raises(DataError, match=rf"(?s)cases\.jsonl, line 2.*{message}"):
-        read_cases(write(tmp_path / "cases.jsonl", ROW, row))
+        read_cases(write(tmp_path / "cases.jsonl", {**ROW, "id": "first"}, row))
 
 
 def test_a_file_without_cases(tmp_path):

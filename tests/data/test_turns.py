@@ -28,11 +28,11 @@ def test_turns_are_read_as_they_stand():
         ([USER, USER, USER], "turn 2: the role is 'user' where it is the assistant's turn"),
         ([{"role": "user", "text": " "}], "turn 1: 'text' holds no text"),
         ([{"role": "user"}], "turn 1: 'text' is missing"),
-        ([{**USER, "txet": "hi"}], "(?s)turn 1: no key is called 'txet'.*did you mean 'text'"),
+        ([{**USER, "txet": "hi"}], "turn 1: no key is called 'txet'.*did you mean 'text'"),
     ],
 )
 def test_what_is_wrong_with_turns_is_said(listed, message):
-    with pytest.raises(DataError, match=f"data, line 3.*{message}") as raised:
+    with pytest.raises(DataError, match=f"(?s)data, line 3.*{message}") as raised:
         turns.turns("data, line 3", {"turns": listed})
     assert raised.value.hint
 

@@ -2,4 +2,5 @@
 
 - ``qa``: how right the answers of a tutor are
 - ``retrieval``: how near the top the passages are that answer a question
+- ``safety``: whether replies to red-team prompts are safe and kind
 """
