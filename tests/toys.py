@@ -505,3 +505,74 @@ def speaking(folder: Path) -> CausalBody:
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
     return made.eval()
+
+
+def write_support(folder: Path) -> Path:
+    """Small files in the formats of EmpatheticDialogues and ESConv, whose labels the words tell."""
+    chance = random.Random(0)
+    feels = {"proud": "won", "sad": "lost", "angry": "stole"}
+    helps = {"Question": "why", "Information": "some say", "Others": "well"}
+
+    def word() -> str:
+        return "".join(chance.choices(string.ascii_lowercase, k=4))
+
+    def told(n: int) -> dict[str, Any]:
+        emotion = chance.choice(sorted(feels))
+        said = [
+            f"{word()} {feels[emotion]} {word()}",
+            f"the {word()}?",
+            f"so {word()} {word()}",
+            f"{word()} it is",
+        ]
+        sides = ("speaker", "listener") * 2
+        turns = [{"speaker": side, "text": text} for side, text in zip(sides, said, strict=True)]
+        return {"conv_id": f"c{n}", "emotion": emotion, "situation": f"{word()} {n}", "utterances": turns}
+
+    def helped(n: int) -> dict[str, Any]:
+        turns: list[dict[str, Any]] = []
+        for _ in range(3):
+            strategy = chance.choice(sorted(helps))
+            turns.append({"text": f"{helps[strategy]} {word()} {word()}", "speaker": "usr", "rating": "4"})
+            turns.append({"text": f"{helps[strategy]}: {word()}", "speaker": "sys", "strategy": strategy})
+        return {"id": f"h{n}", "problem_type": "job crisis", "dialog": turns}
+
+    start = 0
+    for name, count in (("train", 24), ("valid", 6), ("test", 8)):
+        for source, make in (("empathetic_dialogues", told), ("esconv", helped)):
+            (folder / source).mkdir(parents=True, exist_ok=True)
+            write_rows(folder / source / f"{name}.jsonl", [make(start + n) for n in range(count)])
+        start += count
+    return folder
+
+
+def companion(weights: Path, **changes: Any) -> dict[str, Any]:
+    """The recipe of a companion of seconds; ``changes`` are merged one level."""
+    values: dict[str, Any] = {
+        "kind": "companion",
+        "name": "friend",
+        "description": "A toy.",
+        "data": {"sources": [{"kind": "empathetic_dialogues"}, {"kind": "esconv"}]},
+        "body": {"weights": str(weights), "max_length": 400, "stored": "fp32"},
+        "adapter": {"r": 2, "alpha": 4, "dropout": 0.0, "targets": "all-linear"},
+        "system": "Listen.",
+        "pack": 0,
+        "train": {
+            "epochs": 2,
+            "batch_size": 8,
+            "precision": "fp32",
+            "optim": {"lr": 0.01},
+            "early_stopping": {"metric": "loss"},
+            "log_every": 1,
+            "checkpoint_every": 3,
+        },
+        "exam": {
+            "conversations": 6,
+            "replies": 4,
+            "sampling": {"temperature": 0, "max_tokens": 6},
+            "resamples": 100,
+        },
+    }
+    for key, value in changes.items():
+        inner = values.get(key)
+        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return values

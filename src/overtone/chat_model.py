@@ -19,7 +19,7 @@ from overtone.data import chat, conversations
 from overtone.data.batches import by_length
 from overtone.data.chat import Chat, Chats
 from overtone.data.conversations import Conversations
-from overtone.data.split import most_restrictive
+from overtone.data.split import allowed, most_restrictive
 from overtone.data.text import fold
 from overtone.errors import RunError
 from overtone.inference import lexical, lookup, lookup_fit
@@ -92,7 +92,7 @@ def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
     licence = {
         "data": data,
         "weights": f"{recipe.body.weights} ({'not known' if known is None else known.licence}){began}",
-        "commercial": None if known is None else commercial,
+        "commercial": allowed([commercial, None if known is None else True]),
     }
     claims.note_data(run, conversations.LABEL, prepared.report, prepared.fingerprints, licence, begun)
     return prepared
