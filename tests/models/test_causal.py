@@ -404,6 +404,32 @@ def test_quantised_weights_train(folder, chats, stored):
     assert all(p.grad is not None for p in made.parameters() if p.requires_grad)
 
 
+def test_gradients_through_four_bits_are_those_through_the_same_weights(folder, chats):
+    """Also after it was read in evaluation mode, as validation does."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    quantised, rows = stir(model(folder, stored="nf4")), collect(chats, 2)
+    plain = stir(model(folder, stored="fp32"))
+    written = dict(quantised.named_modules())
+    for name, module in plain.named_modules():
+        stored = written[name]
+        if isinstance(stored, bitsandbytes.nn.Linear4bit):
+            state = stored.weight.quant_state
+            module.weight.data = bitsandbytes.functional.dequantize_4bit(stored.weight.data, state).float()
+        elif isinstance(module, nn.Embedding):
+            module.weight.data = stored.weight.data.float()
+    found = []
+    for each in (quantised, plain):
+        with torch.no_grad():
+            each.eval()(*rows.pad([0]))
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(loss_and_gradients(each.train(), rows, [0, 1, 2]))
+    (loss, gradients), (expected, others) = found
+    assert float(loss) == pytest.approx(float(expected), rel=1e-2)
+    for name, gradient in gradients.items():
+        cosine = nn.functional.cosine_similarity(gradient.flatten(), others[name].flatten(), dim=0)
+        assert float(cosine) > 0.99, name
+
+
 def test_a_decoder_that_scales_its_scores_is_refused(tmp_path):
     config = GraniteConfig(
         vocab_size=259,

@@ -273,6 +273,7 @@ def _read(folder: Path, config: DecoderConfig) -> CausalBody:
     missing = sorted(loaded[1]["missing_keys"])
     if missing:  # transformers would fill them with random numbers and go on
         raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
+    _keep_gradients(backbone)
     body = CausalBody(backbone.eval(), AutoTokenizer.from_pretrained(folder))
     _check_output_layer(body)
     return body
@@ -289,14 +290,26 @@ def _storage(stored: str) -> dict[str, Any]:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bnb", f"body.stored={stored}")
     if stored == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}  # type: ignore[no-untyped-call]
+        eight = BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+        return {"dtype": torch.bfloat16, "quantization_config": eight}
     settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    return {"quantization_config": settings}
+    return {"dtype": torch.bfloat16, "quantization_config": settings}
+
+
+def _keep_gradients(backbone: nn.Module) -> None:
+    """Keep 4-bit weights as they are stored, on a CPU too.
+
+    There bitsandbytes packs them anew the first time that it reads in evaluation mode, and from then on no
+    gradient passes through them, in training mode neither; nothing is said but a warning of autograd.
+    """
+    for module in backbone.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 @torch.inference_mode()
