@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from overtone import chat_system, eq_exam, kinds
-from overtone.chat_recipe import ChatRecipe
+from overtone.chat_recipe import DecoderRecipe
 from overtone.data.fetch import locate, verify
 from overtone.data.sources import eq_bench as source
 from overtone.data.sources.eq_bench import Question
-from overtone.eq_exam import EqExamConfig
+from overtone.eq_exam import BASE, EqExamConfig
 from overtone.errors import UsageError
 from overtone.evaluation import eq_bench_report
 from overtone.evaluation.benchmarks import eq_bench
@@ -35,8 +35,6 @@ from overtone.models.causal import CausalBody, DecoderConfig
 from overtone.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "eq_bench.json"
-BASE = "base"
-"""The decoder of the first run, before it was tuned."""
 
 TO_BEAT = "always 3"
 NAMES = {"v2": "eq_bench", "v1": "eq_bench-v1"}
@@ -77,7 +75,7 @@ def loaded(name: str) -> CausalBody:
         body = causal.load(DecoderConfig(weights=name))
         return body.to("cuda" if torch.cuda.is_available() else "cpu")
     recipe = kinds.read(str(run.recipe))
-    if not isinstance(recipe, ChatRecipe):
+    if not isinstance(recipe, DecoderRecipe):
         raise UsageError(
             f"{name} is no tuned decoder", hint="name one, or weights from: overtone weights list"
         )

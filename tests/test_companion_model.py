@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from overtone import chat_model, companion_model, companion_prompt, dispatch, kinds, system
+from eq_questions import question
+from overtone import chat_model, companion_model, companion_prompt, dispatch, eq_exam, kinds, system
 from overtone.chat_prompt import framed
 from overtone.companion_prompt import LABELS, style, styled
 from overtone.companion_proof import drawn, moments
@@ -229,3 +232,16 @@ def test_a_second_stage_goes_on_with_the_heads(run, weights, data, tmp_path):
     found = dispatch.run(recipe, Run(tmp_path / "friend"))
     before, after = (system.load_chat(each.folder).hear([LATER]) for each in (run, found))
     assert np.allclose(before["strategy"], after["strategy"], atol=1e-5)
+
+
+def test_it_sits_eq_bench(run, typed, monkeypatch):
+    questions = tuple(question(str(n)) for n in range(3))
+    monkeypatch.setattr(eq_exam, "questions", lambda config: questions)
+    code, out, err = typed("evaluate", run.folder, "--benchmark", "eq_bench", "--json")
+    assert code == 0, err
+    told = {row["system"]: row for row in json.loads(out)}
+    assert {"friend", "base", "always 3"} <= told.keys()
+    assert told["friend"]["decoding"] == "constrained"  # a toy does not write the form by itself
+    assert "FAIL" in told["friend"]["standard protocol"]
+    assert "both constrained" in told["friend"]["over base"]
+    assert "always 3" in (run.evaluation / "eq_bench" / "eq_bench.md").read_text()

@@ -102,7 +102,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             texts = write_documents(folder / "documents.jsonl")
             dispatch.run(kinds.parse(language(texts, name=name), "test"), Run(run))
             continue
-        if name.startswith("tutor"):
+        if name.startswith(("tutor", "companion")):
             decoder, path = write_chat(folder / "decoder"), write_answers(folder / "answers.jsonl")
             dispatch.run(kinds.parse(chat(decoder, path, name=name), "test"), Run(run))
             continue
@@ -349,7 +349,7 @@ def test_every_figure_of_the_log_is_called_a_prototype():
 def test_every_recipe_is_described():
     pages = {
         name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-        for name in ("affect", "emotion", "language", "tutor")
+        for name in ("affect", "companion", "emotion", "language", "tutor")
     }
     pages["embedder"] = pages["language"]
     for name in recipes.shipped():

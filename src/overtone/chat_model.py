@@ -92,7 +92,7 @@ def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
     licence = {
         "data": data,
         "weights": f"{recipe.body.weights} ({'not known' if known is None else known.licence}){began}",
-        "commercial": allowed([commercial, None if known is None else True]),
+        "commercial": allowed([commercial, None if known is None else known.commercial]),
     }
     claims.note_data(run, conversations.LABEL, prepared.report, prepared.fingerprints, licence, begun)
     return prepared

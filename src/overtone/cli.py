@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -187,6 +187,9 @@ def _say_recipe(recipe: BaseRecipe) -> None:
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
     with_: With = None,
+    benchmark: Annotated[
+        Literal["eq_bench"] | None, typer.Option(help="This benchmark alone, of a run that answers.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Evaluate a trained run again and rewrite its report; or, beside others, their ensemble alone."""
@@ -202,6 +205,9 @@ def evaluate(
     resolved = kinds.read(str(place.recipe))
     verbs = dispatch.of(resolved)
     err.print(Text(f"reads {', '.join(map(str, [run_folder, *(with_ or [])]))}"))
+    if benchmark is not None:
+        _eq_bench(place, as_json=json_)
+        return
     if with_:
         with place.lock():
             judged = jury.judge(place, with_)
@@ -218,6 +224,23 @@ def evaluate(
         print(screen.as_json(verbs.told(resolved, place)))  # noqa: T201
     else:
         screen.report(run_folder, out, err, verbs.example)
+
+
+def _eq_bench(place: Run, *, as_json: bool) -> None:
+    """Have a run sit EQ-Bench, and show what it came to."""
+    from overtone import eq_exam, system
+    from overtone.apps import screen
+    from overtone.evaluation import eq_bench_report
+
+    loaded = system.load_chat(place.folder)
+    with place.lock():
+        cells = eq_exam.of_run(place, loaded.body, eq_exam.EqExamConfig())
+    if as_json:
+        told = [dict(zip(eq_bench_report.HEADER, row, strict=True)) for row in cells]
+        print(screen.as_json(told))  # noqa: T201
+    else:
+        screen.table(out, eq_bench_report.HEADER, cells)
+    err.print(Text(f"wrote {place.evaluation / eq_exam.FOLDER / eq_exam.TABLE}"))
 
 
 @app.command()

@@ -33,10 +33,16 @@ from overtone.inference.choose import Chooser
 from overtone.inference.converse import Speaker
 from overtone.models.causal import CausalBody
 from overtone.progress import step
-from overtone.run import write_atomic
+from overtone.run import Run, write_atomic
 
 FOLDER = "eq_bench"
 """Where a run keeps what was answered, under ``evaluation``."""
+
+TABLE = "eq_bench.md"
+"""The table of the exam, beside the answers."""
+
+BASE = "base"
+"""A run's decoder as it was before it was tuned."""
 
 COLDEST = 0.01
 """The temperature of the first try."""
@@ -132,6 +138,38 @@ def prompt(question: Question, config: EqExamConfig) -> str:
             f"question {question.id} has no second pass that could be left out", hint="set revise: true"
         )
     return f"{before}\n{_ENDS}{rest}\nYour answer:\n"
+
+
+def of_run(run: Run, body: CausalBody, config: EqExamConfig) -> list[list[str]]:
+    """Have a run sit the exam, as it was tuned and as it was before, and write the table beside its answers.
+
+    One that was interrupted goes on with the question at which it was.
+
+    Args:
+        run: of the decoder.
+        body: the decoder, with its adapter, in evaluation mode.
+        config: how.
+
+    Returns:
+        The cells of ``eq_bench_report.HEADER``.
+
+    Raises:
+        DataError, UsageError, RunError: see ``questions`` and ``sit``.
+    """
+    asked, folder = questions(config), run.evaluation / FOLDER
+    systems = sit(body, asked, folder, config, systems={run.name: True, BASE: False})
+    cells = table(systems, asked, config, base=BASE)
+    fits = [
+        f"## {name}, {len(asked)} questions\n\n"
+        + eq_bench_report.markdown(
+            eq_bench_report.FIT_HEADER,
+            eq_bench_report.emotion_rows(asked, sat.constrained or sat.standard),
+        )
+        for name, sat in systems.items()
+    ]
+    page = [f"# EQ-Bench {config.version}", eq_bench_report.markdown(eq_bench_report.HEADER, cells), *fits]
+    write_atomic(folder / TABLE, "\n\n".join(page) + "\n")
+    return cells
 
 
 def sit(

@@ -150,7 +150,7 @@ def licence(recipe: Recipe, cards: Sequence[Card], teachers: lineage.Teachers) -
     behind = [facts for runs in teachers.values() for facts in runs]
     above = [card for facts in behind for card in lineage.cards(facts)]
     data, commercial = most_restrictive([*cards, *above])
-    own = weights.licence(recipe.body.weights)  # the catalogue holds none that forbids commercial use
+    own = weights.licence(recipe.body.weights)  # no encoder of the catalogue forbids commercial use
     theirs = [facts["licence"]["commercial"] for facts in behind]
     return {
         "data": data,

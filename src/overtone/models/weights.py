@@ -118,6 +118,7 @@ class Weights:
         architecture: what an encoder is built of; None for a decoder.
         decoder: what a decoder is built of; None for an encoder.
         revision: the hub's branch or commit; where the main one holds no safetensors, the one that does.
+        commercial: whether the licence allows commercial use.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Weights:
     architecture: Architecture | None = None
     decoder: DecoderShape | None = None
     revision: str = "main"
+    commercial: bool = True
 
     @property
     def module(self) -> str | None:
@@ -241,6 +243,25 @@ CATALOGUE: dict[str, Weights] = {
                 positions=262144,
                 tied=True,
             ),
+        ),
+        Weights(
+            "qwen2.5-3b-instruct",
+            "Qwen/Qwen2.5-3B-Instruct",
+            "LicenseRef-Qwen-Research",
+            3085.9,
+            decoder=DecoderShape(
+                kind="qwen2",
+                layers=36,
+                hidden=2048,
+                heads=16,
+                groups=2,
+                head=128,
+                intermediate=11008,
+                vocabulary=151936,
+                positions=32768,
+                tied=True,
+            ),
+            commercial=False,
         ),
         Weights(
             "distilroberta",
