@@ -10,6 +10,7 @@
 - ``leakage``: exact and near duplicates between splits
 - ``split``: ``prepare``, which does all of it and says what it did
 - ``corpus``: passages, questions and what answers them, in BEIR's layout; ``passages``: a folder of one's own
+- ``crisis``: conversations with and without somebody at risk
 - ``tokenize``: texts to token ids
 - ``vocabulary``: tokenizers of one's own, for models from scratch
 - ``fertility``: how a tokenizer fits a corpus

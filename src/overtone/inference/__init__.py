@@ -8,5 +8,7 @@ the log · ``readout`` all heads of one text · ``ensemble`` several runs as one
 of many · ``search`` an index that can be asked · ``indexing`` ``index_store`` how it is made and kept ·
 ``converse`` a decoder in conversation · ``lookup`` which fact answers a question, and whether any does ·
 ``beam`` ``answer`` a model from scratch that answers · ``endpoint`` a decoder behind an address ·
-``export_chat`` ``gguf_file`` a tuned one as others read it.
+``export_chat`` ``gguf_file`` a tuned one as others read it · ``policy`` the crisis policy, with
+``crisis_detector`` ``crisis_encoder`` ``crisis_words`` ``crisis_views`` ``crisis_fit`` ``crisis_reply``
+``crisis_resources``.
 """

@@ -111,4 +111,3 @@ def load(folder: Path | None = None) -> Detector:
         return Detector(fitted, words, Understanding.load(folder))
     except WeightsError:
         return Detector(fitted, words, None)
-

@@ -80,9 +80,7 @@ class Words:
         """
         gold: Ints = np.array([LABELS.index(NEED_OF.get(kind, "none")) for kind in kinds])
         made = fit(features(views), gold, len(LABELS), STRENGTH)
-        return cls(
-            Linear(made.weights.astype(np.float16).astype(np.float32), made.bias, multilabel=False)
-        )
+        return cls(Linear(made.weights.astype(np.float16).astype(np.float32), made.bias, multilabel=False))
 
     def outputs(self, views: Sequence[View]) -> tuple[Floats, Floats]:
         """Log-odds that somebody is at risk, (N,), and how likely each need then is, (N, 5)."""
