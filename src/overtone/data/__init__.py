@@ -12,6 +12,7 @@
 - ``corpus``: passages, questions and what answers them, in BEIR's layout; ``passages``: a folder of one's own
 - ``conversations``: the same for conversations; ``replies``: what is known of each, and where a head reads it
 - ``preferences``: of two replies the better one; ``support_pairs``: those of ESConv
+- ``crisis``: conversations with and without somebody at risk
 - ``tokenize``: texts to token ids
 - ``vocabulary``: tokenizers of one's own, for models from scratch
 - ``fertility``: how a tokenizer fits a corpus

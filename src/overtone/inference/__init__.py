@@ -9,5 +9,7 @@ of many · ``search`` an index that can be asked · ``indexing`` ``index_store``
 ``converse`` a decoder in conversation · ``choose`` how likely each of some texts is to follow ·
 ``lookup`` which fact answers a question, and whether any does ·
 ``beam`` ``answer`` a model from scratch that answers · ``endpoint`` a decoder behind an address ·
-``export_chat`` ``gguf_file`` a tuned one as others read it.
+``export_chat`` ``gguf_file`` a tuned one as others read it · ``policy`` the crisis policy, with
+``crisis_detector`` ``crisis_encoder`` ``crisis_words`` ``crisis_views`` ``crisis_fit`` ``crisis_reply``
+``crisis_resources``.
 """

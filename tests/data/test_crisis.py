@@ -1,0 +1,99 @@
+"""The conversations that the crisis detector learns from: enough of each kind, varied, none twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from overtone.data.crisis import INNOCENT, KINDS, NEED_OF, NEEDS, TRAIN, read_cases
+from overtone.data.leakage import LeakageConfig, near_pairs
+from overtone.data.text import fold, words
+from overtone.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return read_cases(TRAIN)
+
+
+def test_there_are_enough_of_each_kind(cases):
+    counts = Counter(case.kind for case in cases)
+    assert set(counts) == set(KINDS)
+    assert len(KINDS) == 24
+    assert min(counts.values()) >= 30
+    assert len(cases) >= 700
+    assert 0.4 < sum(case.crisis for case in cases) / len(cases) < 0.6
+
+
+def test_no_conversation_stands_twice_or_nearly(cases):
+    assert len({case.id for case in cases}) == len(cases)
+    folded = Counter(fold(case.text) for case in cases)
+    assert [text for text, n in folded.items() if n > 1] == []
+    texts = [case.text for case in cases]
+    assert [(texts[i], texts[j]) for i, j, _ in near_pairs(texts, LeakageConfig().near)] == []
+
+
+def test_no_opening_is_a_template(cases):
+    openings = Counter(" ".join(words(case.turns[0].text)[:4]) for case in cases)
+    assert {opening: n for opening, n in openings.items() if n > len(cases) / 100} == {}
+
+
+def test_speakers_take_turns_and_the_user_speaks_last(cases):
+    for case in cases:
+        roles = [turn.role for turn in case.turns]
+        assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"], case.id
+        assert len(roles) <= 7, case.id
+
+
+def test_conversations_come_in_many_lengths(cases):
+    lengths = [len(words(case.turns[-1].text)) for case in cases]
+    assert min(lengths) <= 3
+    assert max(lengths) >= 30
+    several = [case for case in cases if len(case.turns) > 1]
+    assert {case.crisis for case in several} == {True, False}
+    assert all(
+        len(case.turns) > 1 for case in cases if case.kind in ("despair_in_context", "innocent_in_context")
+    )
+
+
+def test_every_kind_has_its_need():
+    assert set(NEED_OF.values()) == set(NEEDS)
+    assert not set(NEED_OF) & set(INNOCENT)
+
+
+ROW = {"id": "a", "kind": "idiom", "crisis": False, "turns": [{"role": "user", "text": "killing me"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "idoim"}, "line 1: unknown kind 'idoim'"),
+        ({"crisis": True}, "line 1: 'idiom' and its `crisis` disagree"),
+        ({"turns": []}, "line 1: not a conversation"),
+        ({"turns": [{"role": "assistant", "text": "hi"}]}, "line 1: not a conversation"),
+        ({"turns": [{"role": "system", "text": "hi"}]}, "line 1: not a conversation"),
+        ({"turns": [{"role": "user", "text": " "}]}, "line 1: not a conversation"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, change, message):
+    path = tmp_path / "cases.jsonl"
+    path.write_text(json.dumps(ROW | change) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_cases(path)
+
+
+def test_a_line_that_stands_twice_or_is_no_json_is_named(tmp_path):
+    path = tmp_path / "cases.jsonl"
+    path.write_text((json.dumps(ROW) + "\n") * 2, encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: 'a' stands twice"):
+        read_cases(path)
+    path.write_text("{\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 1: not a conversation"):
+        read_cases(path)
+
+
+def test_a_missing_file_is_an_error_with_a_hint(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)held_out\.jsonl is missing.*install overtone again"):
+        read_cases(tmp_path / "held_out.jsonl")
