@@ -59,7 +59,6 @@ results: setup
 	$(BIN)/overtone run tutor-lstm
 	$(BIN)/python benchmarks/tutor.py runs/tutor-knowledge runs/tutor-style runs/tutor-knowledge-alone \
 		runs/tutor-all runs/tutor-lstm
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt trl==1.16.0
 	$(BIN)/python benchmarks/decoder.py --rows 48 --repeats 3
 	$(BIN)/python benchmarks/explain_gap.py
 	$(BIN)/python benchmarks/search_scale.py

@@ -7,7 +7,7 @@ TRL is told what to learn as prompt and completion, so that it learns the answer
 rest is as it comes, in `trl` with nothing else changed, in `trl-packed` with packing, and in `trl-kept`
 without the checkpointing of activations, which it does by default and which takes time to save memory.
 
-Needs `pip install trl` (measured with 1.16.0) beside the package; nothing else of Overtone does.
+Needs TRL, which the extra `dev` brings.
 """
 
 from __future__ import annotations

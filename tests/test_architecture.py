@@ -20,12 +20,20 @@ LEVELS = [
     {"evaluation"},
     {"apps"},
     {"recipe", "recipes", "grid", "kinds"}
-    | {"language_recipe", "embedder_recipe", "chat_recipe", "companion_recipe", "seq2seq_recipe"},
+    | {
+        "language_recipe",
+        "embedder_recipe",
+        "chat_recipe",
+        "companion_recipe",
+        "preference_recipe",
+        "seq2seq_recipe",
+    },
     {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam", "eq_exam", "eq_scenarios"}
     | {"language_system", "chat_system", "companion_prompt", "companion_system", "seq2seq_system"},
     {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"}
-    | {"companion_proof"},
-    {"pipeline", "language_model", "embedder_model", "chat_model", "companion_model", "seq2seq_model"},
+    | {"companion_proof", "preference_proof"},
+    {"pipeline", "language_model", "embedder_model", "chat_model", "companion_model", "preference_model"}
+    | {"seq2seq_model"},
     {"study", "jury", "judging", "exporting"},
     {"doctor", "memory", "backbones"},
     {"cli", "cli_bench", "cli_known", "cli_generate", "cli_chat", "cli_export", "dispatch"},

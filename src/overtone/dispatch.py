@@ -16,6 +16,8 @@ from overtone import (
     language_model,
     language_proof,
     pipeline,
+    preference_model,
+    preference_proof,
     proof,
     seq2seq_model,
     seq2seq_proof,
@@ -25,6 +27,7 @@ from overtone.companion_recipe import CompanionRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.kinds import AnyRecipe
 from overtone.language_recipe import LanguageRecipe
+from overtone.preference_recipe import PreferenceRecipe
 from overtone.run import Run, read_json, writes
 from overtone.seq2seq_recipe import Seq2SeqRecipe
 
@@ -115,6 +118,8 @@ CHAT = Verbs(
 
 COMPANION = replace(CHAT, train=companion_model.train, prove=companion_proof.prove)
 
+PREFERENCE = replace(CHAT, train=preference_model.train, prove=preference_proof.prove)
+
 
 SEQ2SEQ = Verbs(
     begin=seq2seq_model.begin,
@@ -135,6 +140,8 @@ def of(recipe: AnyRecipe) -> Verbs:
         return CHAT
     if isinstance(recipe, CompanionRecipe):
         return COMPANION
+    if isinstance(recipe, PreferenceRecipe):
+        return PREFERENCE
     if isinstance(recipe, Seq2SeqRecipe):
         return SEQ2SEQ
     if isinstance(recipe, EmbedderRecipe):

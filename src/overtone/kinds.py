@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from overtone import recipe as recipes
 from overtone.chat_recipe import ChatRecipe
@@ -11,11 +11,14 @@ from overtone.companion_recipe import CompanionRecipe
 from overtone.embedder_recipe import EmbedderRecipe
 from overtone.errors import UsageError, did_you_mean
 from overtone.language_recipe import LanguageRecipe
+from overtone.preference_recipe import PreferenceRecipe
 from overtone.recipe import BaseRecipe, Recipe
 from overtone.schema import check
 from overtone.seq2seq_recipe import Seq2SeqRecipe
 
-AnyRecipe = Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe | CompanionRecipe | Seq2SeqRecipe
+AnyRecipe = (
+    Recipe | LanguageRecipe | EmbedderRecipe | ChatRecipe | CompanionRecipe | PreferenceRecipe | Seq2SeqRecipe
+)
 """A recipe of any kind."""
 
 READER = "reader"
@@ -27,6 +30,7 @@ KINDS: dict[str, type[BaseRecipe]] = {
     "embedder": EmbedderRecipe,
     "chat": ChatRecipe,
     "companion": CompanionRecipe,
+    "preference": PreferenceRecipe,
     "seq2seq": Seq2SeqRecipe,
 }
 """Kind → its recipe."""
@@ -60,18 +64,11 @@ def parse(values: Mapping[str, Any], origin: str) -> AnyRecipe:
     Raises:
         UsageError: see ``read``.
     """
-    match values.get("kind", READER):
-        case "reader":
-            return recipes.parse({key: value for key, value in values.items() if key != "kind"}, origin)
-        case "language":
-            return check(LanguageRecipe, values, origin, hint="the schema: overtone data schema language")
-        case "embedder":
-            return check(EmbedderRecipe, values, origin, hint="the schema: overtone data schema embedder")
-        case "chat":
-            return check(ChatRecipe, values, origin, hint="the schema: overtone data schema chat")
-        case "companion":
-            return check(CompanionRecipe, values, origin, hint="the schema: overtone data schema companion")
-        case "seq2seq":
-            return check(Seq2SeqRecipe, values, origin, hint="the schema: overtone data schema seq2seq")
-        case kind:
-            raise UsageError(f"{origin}: no kind of recipe '{kind}'", hint=did_you_mean(str(kind), KINDS))
+    kind = values.get("kind", READER)
+    if kind == READER:
+        return recipes.parse({key: value for key, value in values.items() if key != "kind"}, origin)
+    if kind not in KINDS:
+        raise UsageError(f"{origin}: no kind of recipe '{kind}'", hint=did_you_mean(str(kind), KINDS))
+    return cast(
+        "AnyRecipe", check(KINDS[kind], values, origin, hint=f"the schema: overtone data schema {kind}")
+    )

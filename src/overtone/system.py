@@ -25,6 +25,7 @@ from overtone.inference.own import TrainedEmbedder
 from overtone.inference.readout import Answer, Readout, answer
 from overtone.language_recipe import LanguageRecipe
 from overtone.language_system import LanguageSystem
+from overtone.preference_recipe import PreferenceRecipe
 from overtone.recipe import Recipe
 from overtone.run import Run, read_json
 from overtone.seq2seq_recipe import Seq2SeqRecipe
@@ -69,7 +70,7 @@ def load(
         return language_system.load(found, recipe)
     if isinstance(recipe, EmbedderRecipe):
         return own.load(found.model)
-    if isinstance(recipe, ChatRecipe):
+    if isinstance(recipe, ChatRecipe | PreferenceRecipe):
         return chat_system.load(found, recipe)
     if isinstance(recipe, CompanionRecipe):
         return companion_system.load(found, recipe)

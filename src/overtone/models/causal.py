@@ -309,7 +309,7 @@ def _keep_gradients(backbone: nn.Module) -> None:
     """
     for module in backbone.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @torch.inference_mode()

@@ -44,7 +44,10 @@ class PreferenceLoss:
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Scores of the M tokens that are learnt of some pairs (M, V), and the pairs' numbers (B,) → ()."""
-        margins = self.margins(outputs, targets)
+        return self.of_margins(self.margins(outputs, targets))
+
+    def of_margins(self, margins: Tensor) -> Tensor:
+        """The summed loss of pairs with these margins (B,), ()."""
         right, wrong = functional.logsigmoid(margins), functional.logsigmoid(-margins)
         return -((1 - self.smoothing) * right + self.smoothing * wrong).sum()
 
