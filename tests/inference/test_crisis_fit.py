@@ -1,4 +1,4 @@
-"""The fit of the crisis detector: folds that do not leak, thresholds by hand, and what ships is what it gives."""
+"""The fit of the crisis detector: folds that do not leak, thresholds by hand, and what is shipped."""
 
 from __future__ import annotations
 

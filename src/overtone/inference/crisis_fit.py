@@ -30,7 +30,7 @@ from overtone.inference.crisis_encoder import ADAPTER, BODY, HEADS, Understandin
 from overtone.inference.crisis_views import View, views
 from overtone.inference.crisis_words import Words
 from overtone.models import adapters, store, weights
-from overtone.models.model import Model
+from overtone.models.model import EncoderModel
 from overtone.run import Run, write_atomic, write_json
 from overtone.scores import Bools, Floats, Ints
 from overtone.training import losses
@@ -129,7 +129,7 @@ def by_understanding(looked: Looked, learnt: Ints, scored: Ints) -> Floats:
     return odds
 
 
-def tuned(looks: Sequence[View], kinds: Sequence[str]) -> Model:
+def tuned(looks: Sequence[View], kinds: Sequence[str]) -> EncoderModel:
     """Fit the encoder's adapter and heads on N views; every epoch is done, and the last one is kept.
 
     Raises:
@@ -218,7 +218,7 @@ def build(cases: Sequence[CrisisCase], fitted: Fitted, folder: Path) -> None:
     write_json(folder / FILE, fitted.model_dump())
 
 
-def save_encoder(model: Model, folder: Path) -> None:
+def save_encoder(model: EncoderModel, folder: Path) -> None:
     """Write the adapter and the heads; the tokenizer is that of the weights.
 
     Raises:
