@@ -92,7 +92,7 @@ def decided(odds: Floats, crisis: Bools, splits: Splits) -> Bools:
     found = np.zeros(len(odds), dtype=np.bool_)
     for learnt, scored in splits:
         rule = crisis_fit.rule(odds[learnt], crisis[learnt])
-        found[scored] = crisis_detector.decide(rule, odds[scored]) >= rule.threshold
+        found[scored] = rule.probabilities(odds[scored]) >= rule.threshold
     return found
 
 
@@ -115,7 +115,7 @@ def kind_left_out(name: str, score: Score, looked: Looked, limit: crisis_detecto
     """The share that is right of each kind when no conversation of that kind was learnt from."""
     made = []
     for kind, learnt, scored in crisis_fit.kinds_left_out(looked):
-        found = crisis_detector.decide(limit, score(looked, learnt, scored)) >= limit.threshold
+        found = limit.probabilities(score(looked, learnt, scored)) >= limit.threshold
         right = int((found == (kind in NEED_OF)).sum())
         made.append(share(f"crisis.kind-left-out.{name}.{kind}", right, len(scored)))
     return made

@@ -29,7 +29,14 @@ LEVELS = [
         "seq2seq_recipe",
     },
     {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam", "eq_exam", "eq_scenarios"}
-    | {"language_system", "chat_system", "companion_prompt", "companion_system", "seq2seq_system"},
+    | {
+        "language_system",
+        "chat_system",
+        "companion_prompt",
+        "companion_system",
+        "preference_pairs",
+        "seq2seq_system",
+    },
     {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"}
     | {"companion_proof", "preference_proof"},
     {"pipeline", "language_model", "embedder_model", "chat_model", "companion_model", "preference_model"}

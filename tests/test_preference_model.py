@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 
-from overtone import chat_model, dispatch, kinds, preference_model, system
+from overtone import chat_model, dispatch, kinds, preference_pairs, system
 from overtone.chat_prompt import framed
 from overtone.data import conversations, paired
 from overtone.data.chat import render
@@ -66,8 +66,8 @@ def test_loss_and_gradients_are_trl_s(weights, pairs, tmp_path):
     model = ChatModel(speaking(weights))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
-    rows = preference_model.encoded(recipe, model, four)
-    loss = PreferenceLoss(rows, preference_model.likely(model.eval(), rows), beta=0.5)
+    rows = preference_pairs.encoded(recipe, model, four)
+    loss = PreferenceLoss(rows, preference_pairs.likely(model.eval(), rows), beta=0.5)
     tokenizer = model.body.tokenizer
     told = [
         {
@@ -119,7 +119,7 @@ def test_a_batch_is_all_better_ones_then_all_worse(weights, pairs):
         causal.build(made(weights, pairs).body, made(weights, pairs).adapter),
     )
     three = list(own(pairs))[:3]
-    rows = preference_model.encoded(recipe, model, three)
+    rows = preference_pairs.encoded(recipe, model, three)
     ids, _ = rows.pad([2, 0])
     texts = [model.body.tokenizer.decode(row) for row in ids]
     for text, answer in zip(texts, ("yes 2", "yes 0", "no 2", "no 0"), strict=True):
@@ -147,11 +147,11 @@ def test_what_a_run_leaves(weights, pairs, tmp_path):
     assert "held-out pairs" in (run.folder / "report.md").read_text()
     loaded = system.load_chat(run.folder)
     model = ChatModel(loaded.body)
-    rows = preference_model.encoded(
-        recipe, model, preference_model.pairs(recipe, chat_model.divide(recipe)).test
+    rows = preference_pairs.encoded(
+        recipe, model, preference_pairs.pairs(recipe, chat_model.divide(recipe)).test
     )
     assert torch.allclose(
-        preference_model.likely(model, rows), torch.tensor([line["friend"] for line in lines]), atol=1e-3
+        preference_pairs.likely(model, rows), torch.tensor([line["friend"] for line in lines]), atol=1e-3
     )
 
 
@@ -170,6 +170,6 @@ def test_what_cannot_be_is_said(weights, pairs, tmp_path):
     few = write_rows(tmp_path / "few.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
     recipe = made(weights, few)
     with pytest.raises(DataError, match="1 pairs are too few"):
-        preference_model.pairs(recipe, chat_model.divide(recipe))
+        preference_pairs.pairs(recipe, chat_model.divide(recipe))
     with pytest.raises(DataError):
         paired.collect([], [], 0)

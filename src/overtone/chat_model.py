@@ -6,10 +6,8 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from overtone import chat_prompt, kinds, lineage
 from overtone import claim as claims
@@ -160,7 +158,10 @@ def train(recipe: ChatRecipe, prepared: Conversations, run: Run) -> Fit:
             + chat_prompt.grounded(recipe, tokenizer, prepared.splits.train),
             "validation": chat_prompt.encoded(recipe, tokenizer, prepared.splits.validation),
         }
-    rows = {name: chat.collect(each, filler(tokenizer, end), recipe.pack) for name, each in chats.items()}
+    rows = {
+        name: chat.collect(each, chat_prompt.filler(tokenizer, end), recipe.pack)
+        for name, each in chats.items()
+    }
     loop = Loop(
         model=model,
         tasks=[Task(HEAD, "classification", AnswerLoss(rows["train"]), 1.0)],
@@ -221,9 +222,3 @@ def write(
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
     write_json(run.model / FACTS, {"end_of_turn": end, "system": recipe.system})
-
-
-def filler(tokenizer: PreTrainedTokenizerBase, end: int) -> int:
-    """What fills a batch; it is never read, so any id will do where there is none for it."""
-    found: Any = tokenizer.pad_token_id
-    return end if found is None else int(found)

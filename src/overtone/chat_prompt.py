@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -72,3 +73,9 @@ def _cut(
     recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, turns: Turns, known: str | None = None
 ) -> Chat:
     return chat.encode(tokenizer, framed(turns, recipe.system, known), recipe.body.max_length, recipe.answers)
+
+
+def filler(tokenizer: PreTrainedTokenizerBase, end: int) -> int:
+    """What fills a batch; it is never read, so any id will do where there is none for it."""
+    found: Any = tokenizer.pad_token_id
+    return end if found is None else int(found)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from overtone import chat_model, companion_prompt
+from overtone import chat_model, chat_prompt, companion_prompt
 from overtone.chat_prompt import framed
 from overtone.companion_prompt import LABELS
 from overtone.companion_recipe import SAFETY, CompanionRecipe
@@ -87,7 +87,7 @@ def train(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> Fit:
         choosing = companion_prompt.encoded(recipe, tokenizer, chosen(recipe, prepared.splits.validation))
     kept = base_replies(recipe, body) if SAFETY in objective.weights() else []
     everywhere = COMPARED if SAFETY in objective.weights() and objective.compared == "all" else 0
-    fill = chat_model.filler(tokenizer, chat.end_of_turn(tokenizer))
+    fill = chat_prompt.filler(tokenizer, chat.end_of_turn(tokenizer))
     purposes = [LEARNT | everywhere] * len(learnt) + [COMPARED] * len(kept)
     rows = chat.collect([*learnt, *kept], fill, recipe.pack, purposes)
     loop = Loop(

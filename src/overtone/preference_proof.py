@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from overtone import chat_likelihood, chat_system, preference_model
+from overtone import chat_likelihood, chat_system, preference_pairs
 from overtone.chat_likelihood import BASE
 from overtone.data.conversations import Conversations
 from overtone.evaluation import preference_report, texts
@@ -26,15 +26,15 @@ def prove(recipe: PreferenceRecipe, prepared: Conversations, run: Run) -> None:
 
     Raises:
         RunError: a file of the run is missing or damaged.
-        DataError: see ``preference_model.pairs``.
+        DataError: see ``preference_pairs.pairs``.
     """
     system = chat_system.load(run, recipe)
-    model, asked = ChatModel(system.body), preference_model.pairs(recipe, prepared).test
-    rows = preference_model.encoded(recipe, model, asked)
+    model, asked = ChatModel(system.body), preference_pairs.pairs(recipe, prepared).test
+    rows = preference_pairs.encoded(recipe, model, asked)
     with step(f"which of two answers is likelier, {len(asked):,} times"):
-        tuned = preference_model.likely(model, rows)
+        tuned = preference_pairs.likely(model, rows)
         with system.body.without_adapter():
-            base = preference_model.likely(model, rows)
+            base = preference_pairs.likely(model, rows)
     found = Preferred(
         tuple(each.id for each in asked),
         {run.name: tuned.double().numpy(), BASE: base.double().numpy()},

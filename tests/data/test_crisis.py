@@ -21,7 +21,7 @@ def cases():
 def test_there_are_enough_of_each_kind(cases):
     counts = Counter(case.kind for case in cases)
     assert set(counts) == set(KINDS)
-    assert len(KINDS) == 24
+    assert len(KINDS) == 25
     assert min(counts.values()) >= 30
     assert len(cases) >= 700
     assert 0.4 < sum(case.crisis for case in cases) / len(cases) < 0.6

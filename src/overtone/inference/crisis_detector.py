@@ -34,6 +34,11 @@ class Rule(Config):
     offset: float = Field(description="see slope")
     threshold: float = Field(gt=0, lt=1, description="probability from which it is a crisis")
 
+    def probabilities(self, odds: Floats) -> Floats:
+        """Log-odds (N,) as probabilities, (N,)."""
+        made: Floats = expit(self.slope * odds + self.offset)
+        return made
+
 
 class Fitted(Config):
     """What the cross-validation on the training conversations found."""
@@ -76,7 +81,7 @@ class Detector:
         odds, needs = self.outputs(views(turns))
         gravest = int(odds.argmax())
         need = NEEDS[int(needs[gravest].argmax())]
-        return float(expit(self.rule.slope * odds[gravest] + self.rule.offset)), need
+        return float(self.rule.probabilities(odds)[gravest]), need
 
     def outputs(self, looks: Sequence[View]) -> tuple[Floats, Floats]:
         """Log-odds that somebody is at risk, (N,), and how likely each need then is, (N, 5)."""

@@ -82,14 +82,14 @@ class Understanding:
 
 
 def log_odds(kind: Floats, risk: Floats) -> Floats:
-    """Logits of the kinds, (N, 24), and of no and yes, (N, 2), as one log-odds a row, (N,)."""
+    """Logits of the kinds, (N, 25), and of no and yes, (N, 2), as one log-odds a row, (N,)."""
     of_kinds = logsumexp(kind[:, _AT_RISK], axis=1) - logsumexp(kind[:, ~_AT_RISK], axis=1)
     mean: Floats = (of_kinds + risk[:, 1] - risk[:, 0]) / 2
     return mean
 
 
 def needs(kind: Floats) -> Floats:
-    """Logits of the kinds, (N, 24), as how likely each need is if somebody is at risk, (N, 5)."""
+    """Logits of the kinds, (N, 25), as how likely each need is if somebody is at risk, (N, 5)."""
     at_risk = kind[:, _AT_RISK]
     shares = np.exp(at_risk - logsumexp(at_risk, axis=1, keepdims=True))
     made: Floats = shares @ _NEED[_AT_RISK]

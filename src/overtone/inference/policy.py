@@ -45,7 +45,7 @@ _ACKNOWLEDGE: Mapping[Need, str] = {
     "suicide": "Thank you for telling me. What you're carrying sounds very painful, and I'm glad that you "
     "said it here. You don't have to go through this alone, and I'd like you to be safe. If you may act on "
     "these thoughts, or are hurt already, please contact {emergency} now, and if you can, move away from "
-    "anything that you could hurt yourself with and let somebody be near you.",
+    "anything that might hurt you and let somebody be near you.",
     "abuse": "I'm so sorry that this is happening, and thank you for trusting me with it. It is not your "
     "fault, and nobody has the right to hurt you or a child. If anyone is in danger now, please contact "
     "{emergency} as soon as it is safe to. If somebody may look at this device, it can be safer to use "
