@@ -19,26 +19,13 @@ LEVELS = [
     {"inference"},
     {"evaluation"},
     {"apps"},
-    {"recipe", "recipes", "grid", "kinds"}
-    | {
-        "language_recipe",
-        "embedder_recipe",
-        "chat_recipe",
-        "companion_recipe",
-        "preference_recipe",
-        "seq2seq_recipe",
-    },
-    {"system", "lineage", "teaching", "claim", "mining", "chat_prompt", "exam", "eq_exam", "eq_scenarios"}
-    | {
-        "language_system",
-        "chat_system",
-        "companion_prompt",
-        "companion_system",
-        "preference_pairs",
-        "seq2seq_system",
-    },
-    {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "seq2seq_proof"}
-    | {"companion_proof", "preference_proof"},
+    {"recipe", "recipes", "grid", "kinds", "language_recipe", "embedder_recipe"}
+    | {"chat_recipe", "companion_recipe", "preference_recipe", "seq2seq_recipe"},
+    {"system", "lineage", "teaching", "claim", "mining", "exam", "eq_exam", "eq_scenarios", "listener"}
+    | {"chat_prompt", "companion_prompt", "preference_pairs"}
+    | {"language_system", "chat_system", "companion_system", "seq2seq_system"},
+    {"proof", "language_proof", "embedder_proof", "chat_likelihood", "chat_proof", "companion_proof"}
+    | {"preference_proof", "seq2seq_proof"},
     {"pipeline", "language_model", "embedder_model", "chat_model", "companion_model", "preference_model"}
     | {"seq2seq_model"},
     {"study", "jury", "judging", "exporting"},

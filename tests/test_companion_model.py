@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from overtone.data import chat, conversations
 from overtone.data.chat import Turn
 from overtone.data.records import MISSING
 from overtone.errors import UsageError
+from overtone.inference.policy import Verdict
 from overtone.inference.reflect import NEEDS
+from overtone.listener import Listener
 from overtone.models import causal
 from overtone.models.answers import HEAD
 from overtone.models.store import HEADS
@@ -245,3 +249,53 @@ def test_it_sits_eq_bench(run, typed, monkeypatch):
     assert "FAIL" in told["friend"]["standard protocol"]
     assert "both constrained" in told["friend"]["over base"]
     assert "always 3" in (run.evaluation / "eq_bench" / "eq_bench.md").read_text()
+
+
+GRAVE = (Turn("user", "I have the pills here and tonight I will end my life"),)
+
+
+class Policy:
+    """A policy whose verdict is known: a crisis where pills are spoken of, and a harmful reply to a hat."""
+
+    def before(self, turns):
+        return Verdict("pills" in turns[-1].text, 0.5, "suicide")
+
+    def respond(self, verdict):
+        return "please call"
+
+    def after(self, turns, reply):
+        return "please call" if "hat" in turns[-1].text else reply
+
+
+def test_a_listener_reflects_and_the_policy_stands_before_and_after(loaded):
+    settings = {"temperature": 0, "max_tokens": 6}
+    told = Listener(loaded, Policy())
+    assert list(told.reply(GRAVE, **settings)) == ["please call"]
+    assert told.reflection is None
+    expected = loaded.respond(ASKED, **settings)
+    assert "".join(told.reply(ASKED, **settings)) == expected.text
+    assert told.reflection == expected.reflection.text
+    assert list(told.reply([Turn("user", "my hat")], **settings)) == ["please call"]
+    base = "".join(told.reply(ASKED, tuned=False, **settings))
+    assert base == "".join(loaded.reply(ASKED, tuned=False, **settings)).strip()
+    assert told.reflection is None
+    assert "".join(Listener(loaded, None).reply(GRAVE, **settings)) != "please call"
+    assert told.licence["commercial"] is False
+
+
+def test_the_verb_says_whether_anything_protects(run, typed, monkeypatch):
+    def chat(*words):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tonight I will end my life\n")))
+        return typed("chat", run.folder, "--max-tokens", 6, *words)
+
+    code, out, err = chat("--json")
+    assert code == 0, err
+    assert "988" in json.loads(out)["tuned"]
+    assert "not for commercial use" in err
+    code, out, _ = chat("--json", "--locale", "GB")
+    assert "116 123" in json.loads(out)["tuned"]
+    code, out, err = chat("--no-policy")
+    assert code == 0
+    assert "988" not in out
+    assert "the crisis policy is off" in " ".join(err.split())
+    assert "reflection: " in err

@@ -14,6 +14,7 @@ from overtone.apps.catalogue import Json, err, out
 from overtone.errors import UsageError
 
 if TYPE_CHECKING:
+    from overtone.apps.chat import Converses
     from overtone.evaluation.judge import Judge
 
 
@@ -40,16 +41,28 @@ def chat(
         Literal["torch", "llama.cpp"],
         typer.Option(help="What computes; llama.cpp speaks the GGUF file of `overtone export`."),
     ] = "torch",
+    locale: Annotated[
+        str, typer.Option(help="Whose services a listener names in a crisis, such as US or en-GB.")
+    ] = "US",
+    policy: Annotated[
+        bool, typer.Option("--policy/--no-policy", help="Of a listener: the crisis policy before and after.")
+    ] = True,
     json_: Json = False,
 ) -> None:
     """Converse with a tuned decoder: at a prompt, or a line of standard input after the other.
 
-    What is said is kept nowhere, unless it is saved with /save.
+    What is said is kept nowhere, unless it is saved with /save. A listener (a companion) reflects before it
+    replies, and the crisis policy stands before and after.
     """
     from overtone import system
     from overtone.apps import chat as chatting
     from overtone.apps import persona as personas
     from overtone.apps import stream
+    from overtone.chat_system import ChatSystem
+    from overtone.companion_recipe import CompanionRecipe
+    from overtone.inference import policy as crisis
+    from overtone.listener import Listener
+    from overtone.preference_recipe import PreferenceRecipe
 
     who = None if persona is None else personas.load(persona)
     if compare and engine != "torch":
@@ -66,7 +79,13 @@ def chat(
         "seed": seed,
     }
     settings = {name: value for name, value in given.items() if value is not None}
-    conversation = chatting.Conversation(loaded, settings, who, compare)
+    model: Converses = loaded
+    if isinstance(loaded, ChatSystem) and isinstance(loaded.recipe, CompanionRecipe | PreferenceRecipe):
+        guard = crisis.load(locale) if policy else None
+        model = Listener(loaded, guard)
+        if warning := crisis.notice(guard):
+            err.print(Text(warning, style="bold yellow"))
+    conversation = chatting.Conversation(model, settings, who, compare)
     if sys.stdin.isatty() and out.is_terminal and not json_:
         chatting.talk(conversation, Console())  # `out` wraps no line, and an answer is drawn in lines
     else:

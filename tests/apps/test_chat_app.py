@@ -21,7 +21,7 @@ from overtone.inference.converse import Speaker
 from toys import speaking, write_chat
 
 OPEN = {"data": "CC0", "weights": "Apache-2.0", "commercial": True}
-NOTHING = {"source": None, "forgotten": 0}
+NOTHING = {"source": None, "reflection": None, "forgotten": 0}
 CLOSED = {"data": "CC-BY-NC", "weights": "Apache-2.0", "commercial": False}
 
 
@@ -29,6 +29,7 @@ class Toy:
     """A tuned decoder; ``words`` instead of its own, where a test must know them."""
 
     source = None
+    reflection = None
 
     def __init__(self, body, licence=OPEN, max_length=None):
         self.speakers = {tuned: Speaker(body, tuned=tuned, max_length=max_length) for tuned in (True, False)}
@@ -241,6 +242,8 @@ def test_where_a_fact_is_from_is_said(typed):
     assert out == "So.\n"
     assert "source: Stokoe (1960)" in err
     assert "source: Stokoe (1960)" in typed(Conversation(model), "why?")
+    model.reflection = "They need rest."
+    assert "reflection: They need rest." in typed(Conversation(model), "why?")
 
 
 def test_lines_are_answered_line_by_line():

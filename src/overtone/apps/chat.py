@@ -55,6 +55,10 @@ class Converses(Protocol):
     def source(self) -> str | None:
         """Where what was looked up for the last ``reply`` is from."""
 
+    @property
+    def reflection(self) -> str | None:
+        """What was thought before the last ``reply``."""
+
     def reply(self, turns: Turns, *, tuned: bool = True, **settings: Any) -> Iterator[str]:  # noqa: ANN401
         """Answer a conversation whose last turn is the user's, whole characters at a time."""
 
@@ -115,6 +119,11 @@ class Conversation:
                 f"the conversation is too long: of its oldest {self.model.forgotten} turns not all was read"
             )
         return None
+
+    def asides(self) -> list[str]:
+        """What stands beside the last answer, a line each."""
+        found = {"source": self.model.source, "reflection": self.model.reflection}
+        return [f"{name}: {text}" for name, text in found.items() if text]
 
     def save(self, path: Path) -> None:
         """Write what was said, whole or not at all: ``persona``, and ``turns`` of ``role`` and ``text``.
@@ -204,8 +213,8 @@ def talk(conversation: Conversation, console: Console) -> None:
                 told = conversation.answer(
                     line, lambda name, pieces: _draw(console, conversation, name, pieces)
                 )
-                if conversation.model.source:
-                    console.print(Text(f"source: {conversation.model.source}", style="dim"))
+                for aside in conversation.asides():
+                    console.print(Text(aside, style="dim"))
                 if remark := conversation.remark(told):
                     console.print(Text(remark, style="yellow"))
                 console.print()
@@ -244,7 +253,7 @@ def answer_lines(
         conversation: that goes on.
         lines: a question each, or a command.
         out: where the answers go: as they are made, or one JSON object a line with ``user``, ``tuned``,
-            ``base`` where both are asked, ``source`` of what was looked up, and ``forgotten``.
+            ``base`` where both are asked, and ``source``, ``reflection`` and ``forgotten``.
         err: where the rest goes.
         as_json: the latter.
 
@@ -279,11 +288,12 @@ def answer_lines(
             raise type(error)(f"line {number}: {error.what}", hint=error.hint) from error
         if as_json:
             model = conversation.model
-            row = {"user": text, **told, "source": model.source, "forgotten": model.forgotten}
+            beside = {"source": model.source, "reflection": model.reflection, "forgotten": model.forgotten}
+            row = {"user": text, **told, **beside}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
-            if conversation.model.source:
-                err.print(Text(f"source: {conversation.model.source}", style="dim"))
+            for aside in conversation.asides():
+                err.print(Text(aside, style="dim"))
             if remark := conversation.remark(told):
                 err.print(Text(f"line {number}: {remark}", style="yellow"))
         out.flush()

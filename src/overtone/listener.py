@@ -1,0 +1,64 @@
+"""A companion as people meet it: it reflects, replies, and the crisis policy stands before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from overtone.chat_system import ChatSystem
+from overtone.companion_system import CompanionSystem
+from overtone.data.chat import Turns
+from overtone.inference.policy import CrisisPolicy
+
+
+class Listener:
+    """What replies to people.
+
+    A reply is given out whole, since the policy has to see all of it first.
+
+    Args:
+        system: a companion, which reflects; or another tuned decoder, which does not.
+        policy: what stands before and after; None where whoever runs it takes that upon himself.
+    """
+
+    source: str | None = None
+    """It looks nothing up."""
+
+    def __init__(self, system: ChatSystem, policy: CrisisPolicy | None) -> None:
+        self.system = system
+        self.policy = policy
+        self.reflection: str | None = None
+        """What was thought before the last reply; None in a crisis, and of the base."""
+
+    @property
+    def licence(self) -> dict[str, Any]:
+        """What it may be used for, see ``Tutor.licence``."""
+        return self.system.licence
+
+    @property
+    def forgotten(self) -> int:
+        """Turns of which the last ``reply`` did not read all."""
+        return self.system.forgotten
+
+    def reply(self, turns: Turns, *, tuned: bool = True, **settings: Any) -> Iterator[str]:  # noqa: ANN401
+        """Reply to a conversation, in one piece.
+
+        Args:
+            turns: the last of them the user's.
+            tuned: False replies as the decoder did before it was tuned, without a reflection.
+            settings: see ``Tutor.reply``.
+
+        Raises:
+            UsageError, DataError: see ``Tutor.reply``.
+        """
+        self.reflection = None
+        verdict = None if self.policy is None else self.policy.before(turns)
+        if self.policy is not None and verdict is not None and verdict.crisis:
+            yield self.policy.respond(verdict)
+            return
+        if tuned and isinstance(self.system, CompanionSystem):
+            found = self.system.respond(turns, **settings)
+            self.reflection, text = found.reflection.text, found.text
+        else:
+            text = "".join(self.system.reply(turns, tuned=tuned, **settings)).strip()
+        yield text if self.policy is None else self.policy.after(turns, text)
