@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 
 from overtone.data.crisis import KINDS, NEED_OF, NEEDS
 from overtone.inference.crisis_views import View
+from overtone.inference.embed import bf16_is_fast
 from overtone.models import store
 from overtone.models.adapters import LoraConfig
 from overtone.models.encoder import EncoderConfig
@@ -72,13 +73,14 @@ class Understanding:
 
     @classmethod
     def load(cls, folder: Path) -> Understanding:
-        """Read a saved member.
+        """Read a saved member; in bf16 where the machine multiplies it, which moves log-odds by hundredths.
 
         Raises:
             RunError: a file is missing, damaged or of another shape.
             WeightsError: the encoder's weights are not at hand.
         """
-        return cls(store.load(folder, BODY, HEADS))
+        model = store.load(folder, BODY, HEADS)
+        return cls(model.to(torch.bfloat16) if bf16_is_fast() else model)
 
 
 def log_odds(kind: Floats, risk: Floats) -> Floats:
