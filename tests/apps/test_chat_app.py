@@ -235,7 +235,7 @@ def test_what_was_forgotten_is_said(typed, body):
 
 
 def test_where_a_fact_is_from_is_said(typed):
-    model = Scripted(["So."], ["So."], ["So."])
+    model = Scripted(["So."], ["So."], ["So."], ["So."])
     model.source = "Stokoe (1960)"
     assert json.loads(piped(Conversation(model), "why?", as_json=True)[0])["source"] == "Stokoe (1960)"
     out, err = piped(Conversation(model), "why?")
