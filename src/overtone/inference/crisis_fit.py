@@ -47,7 +47,7 @@ ALIKE = 0.35
 """Jaccard similarity of word sets from which two conversations are never on two sides of a fold."""
 
 RECALL = 0.97
-"""Share of those at risk that the threshold must find, by fits that know less than the one that is shipped."""
+"""Share of those at risk that the threshold must find, by fits that know less than the shipped one."""
 
 TRAIN = TrainConfig(
     epochs=10,
