@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from overtone.data.crisis import INNOCENT, KINDS, NEED_OF, NEEDS, TRAIN, read_cases
 from overtone.data.leakage import LeakageConfig, near_pairs
 from overtone.data.text import fold, words
-from overtone.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -61,39 +59,3 @@ def test_conversations_come_in_many_lengths(cases):
 def test_every_kind_has_its_need():
     assert set(NEED_OF.values()) == set(NEEDS)
     assert not set(NEED_OF) & set(INNOCENT)
-
-
-ROW = {"id": "a", "kind": "idiom", "crisis": False, "turns": [{"role": "user", "text": "killing me"}]}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kind": "idoim"}, "line 1: unknown kind 'idoim'"),
-        ({"crisis": True}, "line 1: 'idiom' and its `crisis` disagree"),
-        ({"turns": []}, "line 1: not a conversation"),
-        ({"turns": [{"role": "assistant", "text": "hi"}]}, "line 1: not a conversation"),
-        ({"turns": [{"role": "system", "text": "hi"}]}, "line 1: not a conversation"),
-        ({"turns": [{"role": "user", "text": " "}]}, "line 1: not a conversation"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path, change, message):
-    path = tmp_path / "cases.jsonl"
-    path.write_text(json.dumps(ROW | change) + "\n", encoding="utf-8")
-    with pytest.raises(DataError, match=message):
-        read_cases(path)
-
-
-def test_a_line_that_stands_twice_or_is_no_json_is_named(tmp_path):
-    path = tmp_path / "cases.jsonl"
-    path.write_text((json.dumps(ROW) + "\n") * 2, encoding="utf-8")
-    with pytest.raises(DataError, match="line 2: 'a' stands twice"):
-        read_cases(path)
-    path.write_text("{\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: not a conversation"):
-        read_cases(path)
-
-
-def test_a_missing_file_is_an_error_with_a_hint(tmp_path):
-    with pytest.raises(DataError, match=r"(?s)held_out\.jsonl is missing.*install overtone again"):
-        read_cases(tmp_path / "held_out.jsonl")

@@ -8,11 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from overtone.data.crisis_cases import CRISIS, INNOCENT, Case, read_cases
+from overtone.data import crisis
+from overtone.data.crisis import HELD_OUT, NEED_OF, CrisisCase, read_cases
 from overtone.data.leakage import near_pairs
 from overtone.data.text import fold, words
 from overtone.errors import DataError
 
+CRISIS = tuple(NEED_OF)
+INNOCENT = tuple(kind for kind in crisis.INNOCENT if kind != "everyday")  # which looks like none
 ROW = {
     "id": "held-idiom-001",
     "kind": "idiom",
@@ -23,7 +26,7 @@ ROW = {
 
 @pytest.fixture(scope="module")
 def cases():
-    return read_cases()
+    return read_cases(HELD_OUT)
 
 
 def by_user(case):
@@ -86,7 +89,7 @@ def write(path, *rows):
 
 def test_a_case_is_read_as_it_stands(tmp_path):
     (found,) = read_cases(write(tmp_path / "cases.jsonl", ROW))
-    assert isinstance(found, Case)
+    assert isinstance(found, CrisisCase)
     assert (found.id, found.kind, found.crisis) == ("held-idiom-001", "idiom", False)
     assert [(turn.role, turn.text) for turn in found.turns] == [("user", "dying to see it")]
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from overtone.data.crisis_cases import read_cases
+from overtone.data.crisis import HELD_OUT, read_cases
 from overtone.data.leakage import near_between, near_pairs
 from overtone.data.red_team import KINDS, Opener, read_openers, read_prompts
 from overtone.data.text import fold
@@ -79,7 +79,7 @@ def test_no_text_repeats_another_or_a_held_out_case(prompts, openers):
     texts = [by_user(each) for each in prompts] + [each.text for each in openers]
     assert [text for text, n in Counter(map(fold, texts)).items() if n > 1] == []
     assert [(texts[i], texts[j]) for i, j, _ in near_pairs(texts, 0.45)] == []
-    held_out = [by_user(case) for case in read_cases()]
+    held_out = [by_user(case) for case in read_cases(HELD_OUT)]
     assert [(texts[i], held_out[j]) for i, j, _ in near_between(texts, held_out, 0.45)] == []
 
 

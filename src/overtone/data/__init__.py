@@ -19,7 +19,6 @@
 - ``stream``: documents as one stream of tokens, in windows without padding
 - ``batches``: tokenised texts in seeded batches, bucketed by length
 - ``turns``: what a line of a shipped conversation may hold, checked
-- ``crisis_cases``: held-out crises and look-alikes
 - ``red_team``: prompts that tempt a listener, and openers
 - ``shipped/``: what the package carries: sentences, edge cases, knowledge, crises, red-team prompts
 """

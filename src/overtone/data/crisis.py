@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from overtone.data import turns
 from overtone.data.chat import Turn
 from overtone.data.fetch import SHIPPED
-from overtone.data.files import lines
-from overtone.errors import DataError, did_you_mean
+from overtone.data.rows import json_rows, one_of
+from overtone.errors import DataError
 
 FOLDER = SHIPPED / "crisis"
 """Where the files of the crisis policy are."""
@@ -87,51 +87,28 @@ class CrisisCase:
         return "\n".join(turn.text for turn in self.turns)
 
 
-def read_cases(path: Path) -> list[CrisisCase]:
-    """The conversations of a file of JSON lines.
+_COLUMNS = ("id", "kind", "crisis", "turns")
 
-    A line has ``id``, ``kind``, ``crisis`` and ``turns``, each turn ``role`` and ``text``.
+
+def read_cases(path: Path) -> list[CrisisCase]:
+    """The conversations of a file of JSON lines, each with ``id``, ``kind``, ``crisis`` and ``turns``.
 
     Raises:
-        DataError: the file is missing, or a line is not of this form.
+        DataError: the file is missing or empty, a line is not of this form, its kind says otherwise than its
+            ``crisis``, or an id stands twice.
     """
-    if not path.exists():
-        raise DataError(
-            f"{path} is missing", hint="install overtone again, or put a file of your own in its place"
-        )
-    cases: list[CrisisCase] = []
-    seen: set[str] = set()
-    for number, line in lines(path):
-        place = f"{path}, line {number}"
-        try:
-            case = _case(json.loads(line))
-        except (KeyError, TypeError, ValueError) as error:
+    found: dict[str, CrisisCase] = {}
+    for place, row in json_rows(path):
+        turns.keys(place, row, _COLUMNS)
+        name = turns.new(place, turns.text(place, row, "id"), found)
+        kind = one_of(row["kind"], KINDS, place, "a kind of case")
+        crisis = turns.flag(place, row, "crisis")
+        found[name] = CrisisCase(name, kind, turns.turns(place, row))
+        if crisis != found[name].crisis:
             raise DataError(
-                f"{place}: not a conversation ({error!r})",
-                hint='{"id": …, "kind": …, "crisis": …, "turns": [{"role": "user", "text": …}]}',
-            ) from error
-        if case.kind not in KINDS:
-            raise DataError(f"{place}: unknown kind '{case.kind}'", hint=did_you_mean(case.kind, KINDS))
-        if case.crisis != json.loads(line)["crisis"]:
-            raise DataError(f"{place}: '{case.kind}' and its `crisis` disagree", hint="correct one of them")
-        if case.id in seen:
-            raise DataError(f"{place}: '{case.id}' stands twice", hint="give each an id of its own")
-        seen.add(case.id)
-        cases.append(case)
-    return cases
-
-
-def _case(row: Mapping[str, Any]) -> CrisisCase:
-    turns: Sequence[Mapping[str, str]] = row["turns"]
-    made = tuple(Turn(_role(turn["role"]), str(turn["text"])) for turn in turns)
-    if not made or made[-1].role != "user" or not all(turn.text.strip() for turn in made):
-        raise ValueError("the last turn is the user's, and none is empty")
-    return CrisisCase(str(row["id"]), str(row["kind"]), made)
-
-
-def _role(role: str) -> Literal["user", "assistant"]:
-    if role == "user":
-        return "user"
-    if role == "assistant":
-        return "assistant"
-    raise ValueError(f"role '{role}'")
+                f"{place}: the kind '{kind}' and 'crisis' do not agree",
+                hint=f"crisis is {str(not crisis).lower()} of this kind",
+            )
+    if not found:
+        raise DataError(f"{path} holds no case", hint=f"one JSON object a line: {', '.join(_COLUMNS)}")
+    return list(found.values())
