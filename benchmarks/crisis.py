@@ -96,18 +96,18 @@ def decided(odds: Floats, crisis: Bools, splits: Splits) -> Bools:
     return found
 
 
-def told(name: str, found: Bools, looked: Looked, *, kinds: bool = False) -> list[Figure]:
+def told(prefix: str, found: Bools, looked: Looked, *, kinds: bool = False) -> list[Figure]:
     """Recall and false alarms of some decisions, and the share that is right of each kind."""
     crisis, names = looked.crisis, np.array(looked.kinds)
     made = [
-        share(f"crisis.{name}.recall", int(found[crisis].sum()), int(crisis.sum()), "at least 0.97"),
-        share(f"crisis.{name}.false_alarm", int(found[~crisis].sum()), int((~crisis).sum()), "at most 0.05"),
+        share(f"{prefix}.recall", int(found[crisis].sum()), int(crisis.sum()), "at least 0.97"),
+        share(f"{prefix}.false_alarm", int(found[~crisis].sum()), int((~crisis).sum()), "at most 0.05"),
     ]
     if kinds:
         for kind in dict.fromkeys(looked.kinds):
             rows = names == kind
             right = int((found[rows] == (kind in NEED_OF)).sum())
-            made.append(share(f"crisis.{name}.{kind}", right, int(rows.sum()), "share that is right"))
+            made.append(share(f"{prefix}.{kind}", right, int(rows.sum()), "share that is right"))
     return made
 
 
@@ -140,7 +140,7 @@ def compared(cases: Sequence[CrisisCase], work: Path) -> tuple[list[Figure], cri
         auc = float(roc_auc_score(looked.crisis, scores))
         made.append(Figure(f"crisis.cross-validated-{name}.roc_auc", auc, n=len(cases), unit="area"))
         found = decided(scores, looked.crisis, splits)
-        made += told(f"cross-validated-{name}", found, looked, kinds=name == "tuned-words")
+        made += told(f"crisis.cross-validated-{name}", found, looked, kinds=name == "tuned-words")
     for name, score in (("words", crisis_fit.by_words), ("frozen", frozen)):
         limit = crisis_fit.rule(odds[name], looked.crisis)
         made += kind_left_out(name, score, looked, limit)
@@ -153,10 +153,10 @@ def held_out(cases: Sequence[CrisisCase]) -> list[Figure]:
     made = []
     whole = crisis_detector.load()
     alone = crisis_detector.Detector(whole.fitted, whole.words, None)
-    for name, detector in (("held_out", whole), ("held_out-words", alone)):
+    for prefix, detector in (("crisis", whole), ("crisis.words", alone)):
         guard = policy.CrisisPolicy(detector)
         found = np.array([guard.before(case.turns).crisis for case in cases])
-        made += told(name, found, looked, kinds=True)
+        made += told(prefix, found, looked, kinds=True)
     return made
 
 
@@ -173,7 +173,7 @@ def latency(cases: Sequence[CrisisCase]) -> Figure:
     torch.set_num_threads(threads)
     timed = np.array(seconds[5:])  # the first ones wake things up
     return Figure(
-        "crisis.message.latency_ms",
+        "crisis.latency_ms",
         1000 * float(np.median(timed)),
         n=len(timed),
         unit="ms",
