@@ -22,7 +22,7 @@ from overtone.errors import DataError, RunError, did_you_mean
 from overtone.run import read_json, write_atomic, write_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*){1,}")
-"""``<recipe or part>.<split or setting>.<measure>``: dotted, lower case; where there is one setting alone, it may be left out."""
+"""``<recipe or part>.<split or setting>.<measure>``: dotted, lower case; an only setting may be left out."""
 
 PACKAGES = ("overtone", "torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn")
 """Packages whose versions a figure may depend on."""
