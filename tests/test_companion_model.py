@@ -213,10 +213,15 @@ def test_it_reflects_and_keeps_that_beside_the_reply(loaded):
     assert thought.text not in found.text
 
 
-def test_stopped_and_run_again(weights, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("stored", ["fp32", "nf4"])
+def test_stopped_and_run_again(weights, data, tmp_path, monkeypatch, stored):
+    """Suffering 11, in four bits too."""
+    if stored == "nf4":
+        pytest.importorskip("bitsandbytes")
     recipe = made(
         weights,
         name="stopped",
+        body={"stored": stored},
         adapter={"dropout": 0.2},
         objective={"safety": 0.5, "prompts": 3, "prompt_tokens": 5, "compared": "all"},
     )

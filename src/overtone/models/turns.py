@@ -45,8 +45,8 @@ class TurnHead(Head):
         )
 
     def pool(self, states: States) -> Tensor:
-        """The states before each answer: (B, T, D) → (M, D)."""
-        return states.hidden[(states.mask & OPENS) > 0]
+        """The states before each answer, in fp32 as the head is: (B, T, D) → (M, D)."""
+        return states.hidden[(states.mask & OPENS) > 0].float()
 
 
 class Kept(nn.Module):
