@@ -1,26 +1,26 @@
 """What a companion's heads have to beat: TF-IDF on the emotion and the next strategy, on the test files.
 
 Emotion: which of 32 a speaker tells of, read from the first thing said. Strategy: which of eight the
-supporter takes next, read from the last three turns before the reply. `tfidf` is the one with the best
-accuracy on validation rows, `tfidf-macro` the one with the best macro-F1. Intervals are over rows; replies of
-one conversation are not independent, so those of the strategy are a little too narrow.
+supporter takes next, read from the last three turns before the reply, the last with terms of its own.
+`tfidf` is the one with the best accuracy on validation rows, `tfidf-macro` the one with the best macro-F1.
+Intervals are over rows; replies of one conversation are not independent, so those of the strategy are a
+little too narrow.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from overtone.companion_prompt import LABELS
+from overtone.companion_proof import moments
 from overtone.data import conversations
 from overtone.data.conversations import ConversationsConfig, ConversationSource
 from overtone.data.leakage import LeakageConfig
-from overtone.data.records import Record, Splits
-from overtone.data.replies import known, replies
-from overtone.data.sources import empathetic_dialogues, esconv
+from overtone.data.records import Splits
 from overtone.data.sources.empathetic_dialogues import EmpatheticDialoguesSource
 from overtone.data.sources.esconv import EsconvSource
+from overtone.data.split import SPLITS
 from overtone.evaluation import baselines
 from overtone.evaluation.baselines import Setting
 from overtone.evaluation.compare import interval, paired
@@ -29,9 +29,6 @@ from overtone.scores import METRICS, Scored
 
 RESULTS = Path(__file__).parent / "results" / "companion_baselines.json"
 SEED = 7
-RECENT = 3
-"""Turns before a reply that tell its strategy."""
-
 SYSTEMS = {
     "majority": ("majority", "accuracy"),
     "tfidf": ("tfidf", "accuracy"),
@@ -42,50 +39,18 @@ SYSTEMS = {
 MEASURES = ("accuracy", "macro_f1")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a data set.
-
-    Args:
-        source: the data set.
-        labels: of the target.
-        first: whether it is asked once, after the first thing said; else before each reply.
-    """
-
-    source: ConversationSource
-    labels: tuple[str, ...]
-    first: bool
+TASKS: dict[str, ConversationSource] = {"emotion": EmpatheticDialoguesSource(), "strategy": EsconvSource()}
 
 
-TASKS = {
-    "emotion": Asked(EmpatheticDialoguesSource(), empathetic_dialogues.LABELS, first=True),
-    "strategy": Asked(EsconvSource(), esconv.LABELS, first=False),
-}
-
-
-def asked(row: Record, target: str, first: bool) -> Iterator[Record]:
-    """The rows that a conversation makes: what was said last before a reply, and the target."""
-    for reply, label in zip(replies(row), known(row, target), strict=True):
-        if first and reply.number:
-            return
-        text = "\n".join(turn.text for turn in reply.context[-RECENT:])
-        yield Record(f"{row.id}-{reply.number}", text, {target: label}, row.source, row.split, row.group)
-
-
-def measured(target: str, task: Asked) -> list[Figure]:
+def measured(target: str, source: ConversationSource) -> list[Figure]:
     """Every baseline on the test rows, and what TF-IDF gains over the commonest label."""
-    config = ConversationsConfig(sources=(task.source,))
+    config = ConversationsConfig(sources=(source,))
     whole = conversations.prepare(config, LeakageConfig(), SEED).splits
-    splits = Splits(
-        *(
-            tuple(made for row in whole[name] for made in asked(row, target, task.first))
-            for name in ("train", "validation", "test")
-        )
-    )
+    splits = Splits(*(tuple(row for row, _ in moments(whole[name], target)) for name in SPLITS))
     said: dict[str, Scored] = {}
     made = []
     for name, (kind, metric) in SYSTEMS.items():
-        setting = Setting("classification", task.labels, target, metric)
+        setting = Setting("classification", LABELS[target], target, metric)
         said[name] = baselines.fit(kind, splits.train, splits.validation, setting).predict(splits.test)
         for measure in MEASURES:
             found = interval(METRICS[measure], said[name], seed=SEED)
@@ -112,7 +77,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 
-    figures = [figure for target, task in TASKS.items() for figure in measured(target, task)]
+    figures = [figure for target, source in TASKS.items() for figure in measured(target, source)]
     write_results(options.output, "python benchmarks/companion_baselines.py", SEED, figures)
     for each in figures:
         print(f"{each.name} {each.value:.4f} {each.unit}")
