@@ -22,11 +22,11 @@ from overtone.chat_recipe import DecoderRecipe
 from overtone.data.fetch import locate, verify
 from overtone.data.sources import eq_bench as source
 from overtone.data.sources.eq_bench import Question
-from overtone.eq_exam import BASE, EqExamConfig
+from overtone.eq_exam import BASE
 from overtone.errors import UsageError
 from overtone.evaluation import eq_bench_report
 from overtone.evaluation.benchmarks import eq_bench
-from overtone.evaluation.benchmarks.eq_bench import Answer, EqAnswers
+from overtone.evaluation.benchmarks.eq_bench import Answer, EqAnswers, EqExamConfig
 from overtone.evaluation.compare import Difference, Interval
 from overtone.evaluation.eq_bench_report import Sat
 from overtone.evaluation.results import Figure, write_results

@@ -85,7 +85,8 @@ def test_what_a_run_leaves(run):
     assert [each["system"] for each in said["measured"]] == ["friend", "base"]
     assert len(said["replies"]) == 4
     report = (run.folder / "report.md").read_text()
-    assert all(word in report for word in ("Not for commercial use", "emotion", "strategy", "BLEU", "⟦"))
+    told = ("Not for commercial use", "emotion", "strategy", "BLEU", "⟦", "Side by side", "They need")
+    assert all(word in report for word in told)
     assert (run.folder / "plots" / "emotion-confusion.png").exists()
 
 
@@ -276,10 +277,17 @@ def test_a_listener_reflects_and_the_policy_stands_before_and_after(loaded):
     settings = {"temperature": 0, "max_tokens": 6}
     told = Listener(loaded, Policy())
     assert list(told.reply(GRAVE, **settings)) == ["please call"]
-    assert told.reflection is None
+    assert told.beside == {"crisis": True, "emotion": None, "strategy": None, "reflection": None}
     expected = loaded.respond(ASKED, **settings)
     assert "".join(told.reply(ASKED, **settings)) == expected.text
-    assert told.reflection == expected.reflection.text
+    thought = expected.reflection
+    assert told.beside == {
+        "crisis": False,
+        "emotion": {"label": thought.emotion.label, "confidence": thought.emotion.confidence},
+        "strategy": {"label": thought.strategy.label, "confidence": thought.strategy.confidence},
+        "reflection": thought.text,
+    }
+    assert json.loads(json.dumps(told.beside)) == told.beside
     assert list(told.reply([Turn("user", "my hat")], **settings)) == ["please call"]
     base = "".join(told.reply(ASKED, tuned=False, **settings))
     assert base == "".join(loaded.reply(ASKED, tuned=False, **settings)).strip()

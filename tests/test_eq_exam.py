@@ -13,10 +13,10 @@ import torch
 from eq_questions import NAMES, one_pass, prompt, question, two_passes
 from overtone import eq_exam
 from overtone.data.chat import Turn
-from overtone.eq_exam import EqExamConfig, answered, chosen, questions, sit, table
+from overtone.eq_exam import answered, chosen, questions, sit, table
 from overtone.errors import DataError, RunError, UsageError
 from overtone.evaluation.benchmarks import eq_bench
-from overtone.evaluation.benchmarks.eq_bench import score
+from overtone.evaluation.benchmarks.eq_bench import EqExamConfig, score
 from overtone.models import adapters, causal
 from overtone.models.adapters import LoraConfig
 from overtone.models.causal import DecoderConfig

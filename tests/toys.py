@@ -567,6 +567,7 @@ def companion(weights: Path, **changes: Any) -> dict[str, Any]:
         },
         "exam": {
             "conversations": 6,
+            "openers": 2,
             "replies": 4,
             "sampling": {"temperature": 0, "max_tokens": 6},
             "resamples": 100,

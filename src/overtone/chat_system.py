@@ -73,9 +73,12 @@ class Tutor:
         """Turns of which the last ``reply`` did not read all, as they were too many."""
         self.source: str | None = None
         """Where the fact of the last ``reply`` is from; None where none was looked up, or nobody says."""
-        self.reflection: str | None = None
-        """It answers without one."""
         self._speakers = speakers
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What stands beside the last ``reply``: its ``source``, where there is one."""
+        return {"source": self.source}
 
     @property
     def licence(self) -> dict[str, Any]:

@@ -231,10 +231,11 @@ def _eq_bench(place: Run, *, as_json: bool) -> None:
     from overtone import eq_exam, system
     from overtone.apps import screen
     from overtone.evaluation import eq_bench_report
+    from overtone.evaluation.benchmarks.eq_bench import EqExamConfig
 
     loaded = system.load_chat(place.folder)
     with place.lock():
-        cells = eq_exam.of_run(place, loaded.body, eq_exam.EqExamConfig())
+        cells = eq_exam.of_run(place, loaded.body, EqExamConfig())
     if as_json:
         told = [dict(zip(eq_bench_report.HEADER, row, strict=True)) for row in cells]
         print(screen.as_json(told))  # noqa: T201

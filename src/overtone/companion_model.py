@@ -107,7 +107,7 @@ def train(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> Fit:
     if loop.accelerator.is_main_process:
         store.save_heads(model.heads, run.model)
         run.note(safety_prompts=len(kept))
-        chat_model.write(recipe, model, run, {"train": [*learnt, *kept], "validation": choosing}, fit)
+        chat_model.write(recipe, model, run, {"train": learnt, "validation": choosing}, fit)
     loop.accelerator.wait_for_everyone()
     return fit
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from overtone import chat_likelihood, companion_system
+from overtone import chat_likelihood, companion_system, eq_exam
 from overtone.chat_likelihood import BASE
 from overtone.companion_prompt import LABELS
 from overtone.companion_recipe import CompanionRecipe
@@ -16,11 +16,12 @@ from overtone.companion_system import CompanionSystem
 from overtone.data.chat import Turn
 from overtone.data.conversations import Conversations
 from overtone.data.records import Record
+from overtone.data.red_team import read_openers
 from overtone.data.replies import known, replies
 from overtone.evaluation import baselines, companion_report, texts
 from overtone.evaluation.baselines import Setting
 from overtone.evaluation.benchmarks.replies import Measured, Replied, measured
-from overtone.evaluation.companion_report import CompanionReport
+from overtone.evaluation.companion_report import CompanionReport, SideBySide
 from overtone.evaluation.compare import System, save_predictions, standings
 from overtone.evaluation.findings import Evidence, Licence, Origin, Training
 from overtone.progress import step
@@ -63,6 +64,9 @@ def prove(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> None:
         write_json(folder / "standings.json", [asdict(each) for each in likely[found.text]])
     examined = [_heard(recipe, name, prepared, system) for name in recipe.objective.heard]
     spoken = _replied(recipe, system, test)
+    opened = _opened(recipe, system)
+    exam = recipe.exam.eq_bench
+    rated = None if exam is None else eq_exam.of_run(run, system.body, exam)
     facts = run.facts()
     companion_report.write(
         CompanionReport(
@@ -72,6 +76,8 @@ def prove(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> None:
             likely=likely,
             heard=[each for each in examined if each is not None],
             replies=spoken,
+            opened=opened,
+            eq_bench=rated,
             training=Training.of(facts, run.history(), recipe.train.early_stopping.metric),
             licence=Licence(**facts["licence"]),
             data=prepared.report,
@@ -159,6 +165,20 @@ def _heard(
         data=prepared.report,
         resamples=recipe.exam.resamples,
     )
+
+
+def _opened(recipe: CompanionRecipe, system: CompanionSystem) -> list[SideBySide]:
+    """What the run, with its reflection, and the base reply to some openers."""
+    chance, settings = random.Random(f"{recipe.rows_seed}/openers"), recipe.exam.sampling.model_dump()
+    openers = read_openers()
+    found = []
+    with step(f"side by side, {recipe.exam.openers:,} openers"):
+        for opener in chance.sample(openers, min(recipe.exam.openers, len(openers))):
+            turns = [Turn("user", opener.text)]
+            reply = system.respond(turns, **settings)
+            (base,) = system.speak([turns], tuned=False, **settings)
+            found.append(SideBySide(opener.text, reply.text, reply.reflection.text, base))
+    return found
 
 
 def _replied(recipe: CompanionRecipe, system: CompanionSystem, test: Sequence[Record]) -> list[Measured]:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from overtone.chat_recipe import DecoderRecipe, ForgottenConfig
 from overtone.config import Config
+from overtone.evaluation.benchmarks.eq_bench import EqExamConfig
 from overtone.inference.generate import SamplingConfig
 from overtone.models.answers import HEAD
 from overtone.models.turns import TurnHeadConfig
@@ -57,6 +58,8 @@ class CompanionExamConfig(ForgottenConfig):
     )
     replies: int = Field(200, ge=0, description="test turns that are replied to, drawn by the seed")
     sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
+    openers: int = Field(8, ge=0, description="openers that run and base answer side by side in the report")
+    eq_bench: EqExamConfig | None = Field(None, description="EQ-Bench, sat at the end; null leaves it out")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over conversations")
 
 

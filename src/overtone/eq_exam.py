@@ -14,20 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from pydantic import Field
 
-from overtone.config import Config
 from overtone.data.chat import Turn, Turns
 from overtone.data.fetch import locate, verify
 from overtone.data.sources import eq_bench as source
-from overtone.data.sources.eq_bench import Question, Version
+from overtone.data.sources.eq_bench import Question
 from overtone.errors import DataError, RunError, UsageError
 from overtone.evaluation import eq_bench_report
 from overtone.evaluation.benchmarks import eq_bench
-from overtone.evaluation.benchmarks.eq_bench import STRONGEST, Answer, EqAnswers
+from overtone.evaluation.benchmarks.eq_bench import STRONGEST, Answer, EqAnswers, EqExamConfig
 from overtone.evaluation.eq_bench_report import Sat
 from overtone.inference.choose import Chooser
 from overtone.inference.converse import Speaker
@@ -58,32 +56,6 @@ TOGETHER = 8
 
 _CRITIQUE, _ENDS = "Critique: <", "[End of answer]"
 _ASKS_TWICE = re.compile(r" Then critique [^\n]*")
-
-
-class EqExamConfig(Config):
-    """How EQ-Bench is sat."""
-
-    version: Version = Field("v2", description="171 questions, or the 60 of the first version")
-    revise: bool = Field(
-        False,
-        description="ask for a critique and a second pass, as the reference did at first; v1 always does",
-    )
-    constrained: Literal["failed", "always", "never"] = Field(
-        "failed",
-        description="when the answers are decoded a second time with their form given: where too few "
-        "were parsed, or in any case, or not at all",
-    )
-    reading: Literal["mode", "expected"] = Field(
-        "mode", description="the number that is then taken: the likeliest, or the mean, rounded"
-    )
-    attempts: int = Field(3, ge=1, description="tries at an answer that can be parsed")
-    seed: int = Field(7, ge=0, description="of the draws, of the random baseline and of the resamples")
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over questions")
-
-    @property
-    def two_passes(self) -> bool:
-        """Whether a second pass is asked for."""
-        return self.revise or self.version == "v1"
 
 
 class Answers(Protocol):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from overtone.chat_system import ChatSystem
 from overtone.companion_system import CompanionSystem
 from overtone.data.chat import Turns
 from overtone.inference.policy import CrisisPolicy
+from overtone.inference.reflect import Reflection
 
 
 class Listener:
@@ -21,14 +23,28 @@ class Listener:
         policy: what stands before and after; None where whoever runs it takes that upon himself.
     """
 
-    source: str | None = None
-    """It looks nothing up."""
-
     def __init__(self, system: ChatSystem, policy: CrisisPolicy | None) -> None:
         self.system = system
         self.policy = policy
-        self.reflection: str | None = None
+        self.reflection: Reflection | None = None
         """What was thought before the last reply; None in a crisis, and of the base."""
+        self.crisis = False
+        """Whether the policy found somebody at risk before the last reply, which is then its own."""
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What stands beside the last reply.
+
+        ``crisis``; ``emotion`` and ``strategy``, each with ``label`` and ``confidence``, and ``reflection``,
+        which are None where nothing was thought.
+        """
+        thought = self.reflection
+        return {
+            "crisis": self.crisis,
+            "emotion": None if thought is None or thought.emotion is None else asdict(thought.emotion),
+            "strategy": None if thought is None or thought.strategy is None else asdict(thought.strategy),
+            "reflection": None if thought is None else thought.text,
+        }
 
     @property
     def licence(self) -> dict[str, Any]:
@@ -51,14 +67,14 @@ class Listener:
         Raises:
             UsageError, DataError: see ``Tutor.reply``.
         """
-        self.reflection = None
-        verdict = None if self.policy is None else self.policy.before(turns)
-        if self.policy is not None and verdict is not None and verdict.crisis:
+        self.reflection, self.crisis = None, False
+        if self.policy is not None and (verdict := self.policy.before(turns)).crisis:
+            self.crisis = True
             yield self.policy.respond(verdict)
             return
         if tuned and isinstance(self.system, CompanionSystem):
             found = self.system.respond(turns, **settings)
-            self.reflection, text = found.reflection.text, found.text
+            self.reflection, text = found.reflection, found.text
         else:
             text = "".join(self.system.reply(turns, tuned=tuned, **settings)).strip()
         yield text if self.policy is None else self.policy.after(turns, text)

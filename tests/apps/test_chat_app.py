@@ -6,6 +6,7 @@ import builtins
 import io
 import json
 import logging
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
@@ -21,15 +22,14 @@ from overtone.inference.converse import Speaker
 from toys import speaking, write_chat
 
 OPEN = {"data": "CC0", "weights": "Apache-2.0", "commercial": True}
-NOTHING = {"source": None, "reflection": None, "forgotten": 0}
+NOTHING = {"source": None, "forgotten": 0}
 CLOSED = {"data": "CC-BY-NC", "weights": "Apache-2.0", "commercial": False}
 
 
 class Toy:
     """A tuned decoder; ``words`` instead of its own, where a test must know them."""
 
-    source = None
-    reflection = None
+    beside: ClassVar = {"source": None}
 
     def __init__(self, body, licence=OPEN, max_length=None):
         self.speakers = {tuned: Speaker(body, tuned=tuned, max_length=max_length) for tuned in (True, False)}
@@ -236,13 +236,13 @@ def test_what_was_forgotten_is_said(typed, body):
 
 def test_where_a_fact_is_from_is_said(typed):
     model = Scripted(["So."], ["So."], ["So."], ["So."])
-    model.source = "Stokoe (1960)"
+    model.beside = {"source": "Stokoe (1960)", "crisis": False}
     assert json.loads(piped(Conversation(model), "why?", as_json=True)[0])["source"] == "Stokoe (1960)"
     out, err = piped(Conversation(model), "why?")
     assert out == "So.\n"
     assert "source: Stokoe (1960)" in err
     assert "source: Stokoe (1960)" in typed(Conversation(model), "why?")
-    model.reflection = "They need rest."
+    model.beside = {"reflection": "They need rest."}
     assert "reflection: They need rest." in typed(Conversation(model), "why?")
 
 

@@ -52,12 +52,8 @@ class Converses(Protocol):
         """Turns of which the last ``reply`` did not read all, as they were too many; 0 and above."""
 
     @property
-    def source(self) -> str | None:
-        """Where what was looked up for the last ``reply`` is from."""
-
-    @property
-    def reflection(self) -> str | None:
-        """What was thought before the last ``reply``."""
+    def beside(self) -> Mapping[str, Any]:
+        """What stands beside the last ``reply``, as JSON values, such as its ``source``."""
 
     def reply(self, turns: Turns, *, tuned: bool = True, **settings: Any) -> Iterator[str]:  # noqa: ANN401
         """Answer a conversation whose last turn is the user's, whole characters at a time."""
@@ -121,9 +117,9 @@ class Conversation:
         return None
 
     def asides(self) -> list[str]:
-        """What stands beside the last answer, a line each."""
-        found = {"source": self.model.source, "reflection": self.model.reflection}
-        return [f"{name}: {text}" for name, text in found.items() if text]
+        """The texts that stand beside the last answer, a line each."""
+        found = self.model.beside.items()
+        return [f"{name}: {text}" for name, text in found if isinstance(text, str) and text]
 
     def save(self, path: Path) -> None:
         """Write what was said, whole or not at all: ``persona``, and ``turns`` of ``role`` and ``text``.
@@ -253,7 +249,7 @@ def answer_lines(
         conversation: that goes on.
         lines: a question each, or a command.
         out: where the answers go: as they are made, or one JSON object a line with ``user``, ``tuned``,
-            ``base`` where both are asked, and ``source``, ``reflection`` and ``forgotten``.
+            ``base`` where both are asked, what stands ``beside`` the answer, and ``forgotten``.
         err: where the rest goes.
         as_json: the latter.
 
@@ -288,8 +284,7 @@ def answer_lines(
             raise type(error)(f"line {number}: {error.what}", hint=error.hint) from error
         if as_json:
             model = conversation.model
-            beside = {"source": model.source, "reflection": model.reflection, "forgotten": model.forgotten}
-            row = {"user": text, **told, **beside}
+            row = {"user": text, **told, **model.beside, "forgotten": model.forgotten}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
             for aside in conversation.asides():

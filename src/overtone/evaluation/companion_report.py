@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from overtone.data.split import DataReport
-from overtone.evaluation import chapter_classes, plots, plots_run
+from overtone.evaluation import chapter_classes, eq_bench_report, plots, plots_run
 from overtone.evaluation.benchmarks.replies import Measured
 from overtone.evaluation.chapter import Chapter, comparison, leakage, left_out, with_interval
 from overtone.evaluation.chapter_decoder import BESIDE, likelier, likely, masked
 from overtone.evaluation.compare import Standing
 from overtone.evaluation.findings import Evidence, Licence, Origin, Training, verdict
-from overtone.evaluation.markdown import escape, table
+from overtone.evaluation.markdown import escape, escaped_table, table
 from overtone.evaluation.page import page
 from overtone.evaluation.report import again, cost, licence_of, loud
 from overtone.run import write_atomic
@@ -22,6 +22,23 @@ from overtone.scores import Predictions
 
 REPLIES = "How likely the replies of people in the test conversations are."
 """What a text of replies is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """What the run and the base reply to the same.
+
+    Args:
+        opener: what was said.
+        reply: by the run.
+        reflection: what the run thought before.
+        base: what the base replied.
+    """
+
+    opener: str
+    reply: str
+    reflection: str
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,8 @@ class CompanionReport:
         likely: text → what the run and then the base give it; replies of a data set, or a text beside.
         heard: one for each head, beside its baselines.
         replies: the measures of each system's replies; perhaps none.
+        opened: what both reply to some openers.
+        eq_bench: the cells of ``eq_bench_report.HEADER``; None where it was not sat.
         training: how adapter and heads were fitted.
         licence: what it may be used for.
         data: what was done with the conversations.
@@ -50,6 +69,8 @@ class CompanionReport:
     likely: Mapping[str, Sequence[Standing]]
     heard: Sequence[Evidence]
     replies: Sequence[Measured]
+    opened: Sequence[SideBySide]
+    eq_bench: Sequence[Sequence[str]] | None
     training: Training
     licence: Licence
     data: DataReport
@@ -98,6 +119,8 @@ def markdown(report: CompanionReport) -> str:
         ),
         *(_heard(chapter) for chapter in _chapters(report)),
         _replies(report.replies),
+        _eq_bench(report.eq_bench),
+        _opened(report.opened),
         f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
         masked(report.mask),
         f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation.",
@@ -152,3 +175,24 @@ def _replies(found: Sequence[Measured]) -> str:
         "are low for good ones too; a system whose replies are much shorter than a person's has collapsed."
     )
     return f"### Replies\n\n{table(header, rows)}\n\n{told}"
+
+
+def _eq_bench(cells: Sequence[Sequence[str]] | None) -> str:
+    """The table of EQ-Bench."""
+    if cells is None:
+        return ""
+    told = (
+        "How near the ratings of a character's emotions come to the reference, 0 by chance and 100 the "
+        "reference itself. A run that fails the 83.33% rule is named by its constrained score, and so is "
+        "what stands beside it."
+    )
+    return f"### EQ-Bench\n\n{eq_bench_report.markdown(eq_bench_report.HEADER, cells)}\n\n{told}"
+
+
+def _opened(found: Sequence[SideBySide]) -> str:
+    """What the run and the base reply to some openers, side by side."""
+    if not found:
+        return ""
+    rows = [[each.opener, each.reflection, each.reply, each.base] for each in found]
+    header = ["opener", "what the run thought", "what it replied", "what the base replied"]
+    return f"## Side by side\n\n{escaped_table(header, rows)}"

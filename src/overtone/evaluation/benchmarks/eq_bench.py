@@ -21,10 +21,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from overtone import correlation
+from overtone.config import Config
 from overtone.data.sources.eq_bench import Question, Ratings, Version
 from overtone.errors import DataError
 from overtone.evaluation.bootstrap import Draw, resampled
@@ -47,6 +50,32 @@ _FEWEST = 3  # points that a correlation is told of
 _RATING = re.compile(r"(\w+):\s+(\d+)")
 _FIRST = re.compile(r"First pass scores:(.*?)Revised scores:", re.DOTALL)
 _REVISED = re.compile(r"Revised scores:(.*)", re.DOTALL)
+
+
+class EqExamConfig(Config):
+    """How EQ-Bench is sat."""
+
+    version: Version = Field("v2", description="171 questions, or the 60 of the first version")
+    revise: bool = Field(
+        False,
+        description="ask for a critique and a second pass, as the reference did at first; v1 always does",
+    )
+    constrained: Literal["failed", "always", "never"] = Field(
+        "failed",
+        description="when the answers are decoded a second time with their form given: where too few "
+        "were parsed, or in any case, or not at all",
+    )
+    reading: Literal["mode", "expected"] = Field(
+        "mode", description="the number that is then taken: the likeliest, or the mean, rounded"
+    )
+    attempts: int = Field(3, ge=1, description="tries at an answer that can be parsed")
+    seed: int = Field(7, ge=0, description="of the draws, of the random baseline and of the resamples")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over questions")
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether a second pass is asked for."""
+        return self.revise or self.version == "v1"
 
 
 @dataclass(frozen=True, slots=True)
