@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import overtone
-from overtone import dispatch, kinds, pipeline, recipe
+from eq_questions import question
+from overtone import dispatch, eq_exam, kinds, pipeline, recipe
 from overtone.config import Config
+from overtone.data import conversations
 from overtone.data.records import Record
 from overtone.data.sources import goemotions
 from overtone.data.sources.asl_signing import AslSigningSource
@@ -31,6 +33,7 @@ from overtone.errors import DataError
 from overtone.run import Run
 from toys import (
     chat,
+    companion,
     embedder,
     language,
     sentences,
@@ -39,6 +42,8 @@ from toys import (
     write_chat,
     write_collection,
     write_documents,
+    write_rows,
+    write_support,
 )
 
 SOURCE = str(Path(overtone.__file__).parent)
@@ -249,6 +254,25 @@ def tutor(tiny, folder):
     assert len(list(source.records(folder))) == 1
 
 
+def listeners(folder, monkeypatch):
+    """A companion that is kept near its base and sits EQ-Bench, and one that goes on from it with pairs."""
+    weights, data = write_chat(folder / "listening"), write_support(folder / "support")
+    monkeypatch.setattr(conversations, "opened", lambda choice, _: (choice.build(), data / choice.kind))
+    monkeypatch.setattr(eq_exam, "questions", lambda config: (question(),))
+    values = companion(
+        weights, objective={"safety": 0.1, "prompts": 2, "prompt_tokens": 4}, train={"epochs": 1}
+    )
+    general = [{"kind": "table", "path": str(write_documents(folder / "beside.jsonl", 5))}]
+    beside = {"general": general, "general_tokens": 50, "window": 32}
+    values["exam"] |= {"eq_bench": {"resamples": 100}, **beside}
+    first = dispatch.run(kinds.parse(values, "test"), Run(folder / "friend"))
+    rows = [{"prompt": f"say {n}", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(8)]
+    pairs = {"own": str(write_rows(folder / "pairs.jsonl", rows)), "rated": False, "failed": False}
+    values |= {"kind": "preference", "answers": "last", "pairs": pairs, "objective": {"beta": 0.2}}
+    values |= {"start": str(first.folder), "name": "better", "exam": {"resamples": 100, **beside}}
+    dispatch.run(kinds.parse(values, "test"), Run(folder / "better"))
+
+
 def varied(tiny, folder):
     """Weights from the variance of recent losses, on one task."""
     rows = [{"text": text, "label": label} for text, label in sentences(60)]
@@ -285,6 +309,7 @@ def test_every_field_is_read(tiny, tmp_path, monkeypatch, read):
     dispatch.run(kinds.parse(language(texts), "test"), Run(tmp_path / "bpe"))
     embedders(tiny, tmp_path, texts)
     tutor(tiny, tmp_path)
+    listeners(tmp_path, monkeypatch)
     for vocabulary_source in (WikipassagesSource(), Wikitext2Source()):
         vocabulary_source.build()
     with pytest.raises(DataError):

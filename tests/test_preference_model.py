@@ -113,6 +113,17 @@ def test_loss_and_gradients_are_trl_s(weights, pairs, tmp_path):
         assert torch.allclose(learnt[name].grad, gradient, atol=near, rtol=0), name
 
 
+def test_packed_pairs_are_the_same_pairs(weights, pairs):
+    recipe, model = made(weights, pairs), ChatModel(speaking(weights))
+    three = list(own(pairs))[:3]
+    alone, packed = (
+        preference_pairs.encoded(recipe.model_copy(update={"pack": pack}), model, three) for pack in (0, 400)
+    )
+    assert len(packed.pad([0, 1, 2])[0]) < len(alone.pad([0, 1, 2])[0])
+    found = [preference_pairs.likely(model, rows) for rows in (alone, packed)]
+    assert torch.allclose(*found, atol=1e-4)
+
+
 def test_a_batch_is_all_better_ones_then_all_worse(weights, pairs):
     recipe, model = (
         made(weights, pairs),
@@ -165,8 +176,8 @@ def test_it_begins_where_another_run_ended(weights, pairs, data, tmp_path):
 
 
 def test_what_cannot_be_is_said(weights, pairs, tmp_path):
-    with pytest.raises(UsageError, match="answers: last"):
-        made(weights, pairs, pack=64)
+    with pytest.raises(UsageError, match="the last answers are compared"):
+        kinds.parse({**made(weights, pairs).model_dump(mode="json"), "answers": "every"}, "test")
     few = write_rows(tmp_path / "few.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
     recipe = made(weights, few)
     with pytest.raises(DataError, match="1 pairs are too few"):

@@ -58,7 +58,7 @@ def train(recipe: PreferenceRecipe, prepared: Conversations, run: Run) -> Fit:
     model = started(recipe)
     divided = pairs(recipe, prepared)
     rows = {name: encoded(recipe, model, getattr(divided, name)) for name in ("train", "validation")}
-    settings = recipe.objective.model_dump()
+    settings = {"beta": recipe.objective.beta, "smoothing": recipe.objective.smoothing}
     with step("how likely the answers are before the fit"):
         objectives = {
             name: PreferenceLoss(each, likely(model.eval(), each), **settings) for name, each in rows.items()

@@ -82,7 +82,7 @@ def encoded(recipe: PreferenceRecipe, model: ChatModel, found: Sequence[Preferen
     better, worse = (
         [cut(recipe, model, each, getattr(each, side)) for each in found] for side in ("chosen", "rejected")
     )
-    return paired.collect(better, worse, fill)
+    return paired.collect(better, worse, fill, recipe.pack)
 
 
 def cut(recipe: PreferenceRecipe, model: ChatModel, each: Preference, answer: str) -> Chat:

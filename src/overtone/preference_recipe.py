@@ -53,11 +53,8 @@ class PreferenceRecipe(DecoderRecipe):
         refuse_several_tasks(self.train, "all but the adapter is frozen already", "the adapter")
         if self.train.early_stopping.metric not in METRICS:
             raise ValueError(f"train.early_stopping.metric: set {' or '.join(METRICS)}")
-        if self.pack or self.answers != "last":
-            raise ValueError(
-                "of a pair the last answers are compared, each in a row of its own: "
-                "set pack: 0 and answers: last"
-            )
+        if self.answers != "last":
+            raise ValueError("answers: of a pair the last answers are compared; set last")
         sources = {choice.kind for choice in self.data.sources}
         if (self.pairs.rated or self.pairs.failed) and "esconv" not in sources:
             raise ValueError(

@@ -17,7 +17,7 @@ class PairedChats:
     """N pairs; a batch of B of them is their B better conversations, then their B worse ones.
 
     Args:
-        chats: all better ones, then all worse ones, (2N,), none sharing a row with another.
+        chats: all better ones, then all worse ones, (2N,).
     """
 
     chats: Chats
@@ -48,16 +48,17 @@ class PairedChats:
         return [*rows, *(len(self) + row for row in rows)]
 
 
-def collect(better: Sequence[Chat], worse: Sequence[Chat], pad_id: int) -> PairedChats:
+def collect(better: Sequence[Chat], worse: Sequence[Chat], pad_id: int, pack: int = 0) -> PairedChats:
     """Pairs put together.
 
     Args:
         better: N conversations.
         worse: N others, one to each.
         pad_id: the id that fills a batch.
+        pack: tokens up to which short ones share a row.
 
     Raises:
         DataError: there are none, or nothing of them is learnt.
     """
     assert len(better) == len(worse)
-    return PairedChats(chat.collect([*better, *worse], pad_id))
+    return PairedChats(chat.collect([*better, *worse], pad_id, pack))
