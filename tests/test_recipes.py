@@ -8,10 +8,12 @@ from importlib.util import find_spec
 
 import pytest
 
+from eq_questions import question
 from overtone import (
     chat_model,
     dispatch,
     embedder_model,
+    eq_exam,
     kinds,
     pipeline,
     proof,
@@ -19,6 +21,7 @@ from overtone import (
     seq2seq_model,
     system,
 )
+from overtone.data.chat import Turn
 from overtone.data.records import Splits
 from overtone.data.sources import (
     banking77,
@@ -29,6 +32,7 @@ from overtone.data.sources import (
     hate_offensive,
     politeness,
 )
+from overtone.data.split import SPLITS
 from overtone.run import Run, read_json
 from toys import chat, language, write_answers, write_chat, write_documents
 
@@ -218,13 +222,13 @@ def test_every_embedder_trains_and_reports(name, tmp_path, minilm, natural_quest
     assert facts["licence"]["weights"].startswith("trained from scratch")
 
 
-def few(prepared):
+def few(prepared, train=24):
     """Of each split some rows, from all data sets."""
 
     def thinned(rows, most):
         return rows[:: max(1, len(rows) // most)][:most]
 
-    splits = {"train": 24, "validation": 6, "test": 6}
+    splits = {"train": train, "validation": 6, "test": 6}
     rows = {name: thinned(prepared.splits[name], most) for name, most in splits.items()}
     return dataclasses.replace(prepared, splits=Splits(**rows), unanswered=prepared.unanswered[:8])
 
@@ -261,6 +265,58 @@ def test_every_tutor_trains_and_reports(name, tmp_path, minilm, data_root, monke
     assert "### Unknown questions" in report
     assert (loaded.lookup is not None) == (loaded.recipe.grounding is not None)
     assert len(loaded.answer(["Who are you?", "What is a sign?"], max_tokens=4, temperature=0)) == 2
+
+
+@pytest.fixture(scope="module")
+def supporters(data_root):
+    """Few real conversations of listeners and as many of supporters; leaks are looked for once."""
+    whole = chat_model.divide(kinds.read("companion"))
+    parts = [
+        few(dataclasses.replace(whole, splits=of_source(whole.splits, card.name)), 80) for card in whole.cards
+    ]
+    rows = {name: [row for part in parts for row in part.splits[name]] for name in SPLITS}
+    return dataclasses.replace(whole, splits=Splits(**rows))
+
+
+def of_source(splits, source):
+    return Splits(*(tuple(row for row in splits[name] if row.source == source) for name in SPLITS))
+
+
+@pytest.mark.parametrize("name", OF_KIND["companion"])
+def test_every_companion_trains_and_reports(name, tmp_path, supporters, monkeypatch):
+    """On a few real conversations, with a small random decoder; of EQ-Bench one question."""
+    pytest.importorskip("bitsandbytes")
+    kind = "qwen2" if "qwen2" in kinds.read(name).body.weights else "llama"
+    small = [f"body.weights={write_chat(tmp_path / 'weights', kind=kind)}", "exam.resamples=100", "choose=4"]
+    small += ["exam.general_tokens=200", "body.max_length=160", "exam.sampling.max_tokens=4"]
+    small += ["exam.conversations=2", "exam.replies=2", "exam.openers=1", "objective.prompt_tokens=4"]
+    monkeypatch.setattr(chat_model, "divide", lambda recipe: supporters)
+    monkeypatch.setattr(eq_exam, "questions", lambda config: (question(),))
+    run = Run(tmp_path / name)
+    resolved = kinds.read(name, small)
+    dispatch.run(resolved, run)
+    check_folder(run)
+    assert json.loads(run.manifest.read_text())["licence"]["commercial"] is False
+    assert ("EQ-Bench" in (run.folder / "report.md").read_text()) == (resolved.exam.eq_bench is not None)
+    loaded = system.load(run.folder)
+    assert tuple(loaded.heads) == resolved.objective.heard
+    assert loaded.respond([Turn("user", "My dog has died.")], max_tokens=4).reflection.needed
+
+
+@pytest.mark.parametrize("name", OF_KIND["preference"])
+def test_every_run_on_preferences_trains_and_reports(name, tmp_path, data_root, monkeypatch):
+    """On the real pairs of a part of the conversations, with a small random decoder to start from."""
+    pytest.importorskip("bitsandbytes")
+    weights = write_chat(tmp_path / "weights")
+    values = chat(weights, write_answers(tmp_path / "facts.jsonl"), train={"epochs": 1})
+    values["adapter"] = {"r": 16, "alpha": 32, "targets": "all-linear"}
+    dispatch.run(kinds.parse({**values, "name": "first"}, "test"), Run(tmp_path / "first"))
+    small = [f"body.weights={weights}", f"start={tmp_path / 'first'}", "train.epochs=1", "exam.resamples=100"]
+    small += ["exam.general_tokens=200", "body.max_length=160", "data.limits.esconv=200"]
+    run = Run(tmp_path / name)
+    dispatch.run(kinds.read(name, small), run)
+    check_folder(run)
+    assert min(json.loads(run.manifest.read_text())["pairs"].values()) > 0
 
 
 @pytest.mark.parametrize("name", OF_KIND["seq2seq"])

@@ -80,7 +80,7 @@ def markdown(report: PreferenceReport) -> str:
         "\n".join(f"- {escape(each)}" for each in verdicts(report)),
         escape(report.origin.description),
         loud(report.licence),
-        "## Against the base",
+        "## Against the baselines",
         _pairs(report),
         *(
             likely(name, standings, ANSWERS if name == "answers" else BESIDE)
