@@ -207,6 +207,7 @@ def adapted(run: Run, recipe: DecoderRecipe) -> CausalBody:
     body = causal.build(recipe.body, recipe.adapter).body
     adapters.restore(body, run.model)
     body.requires_grad_(False).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    causal.pack_four_bits(body, allowed=True)
     return body
 
 

@@ -35,6 +35,9 @@ from overtone.models.model import Model
 
 _NO_HEADS: Mapping[str, nn.Module] = {}
 
+_PACKED = 64
+"""What the sizes of a 4-bit matrix are multiples of where it is packed."""
+
 _NEAR = 1e-2
 """What rounding may change of a score, as a share of the largest."""
 
@@ -273,8 +276,8 @@ def _read(folder: Path, config: DecoderConfig) -> CausalBody:
     missing = sorted(loaded[1]["missing_keys"])
     if missing:  # transformers would fill them with random numbers and go on
         raise ValueError(f"they lack {len(missing)} tensors, such as '{missing[0]}'")
-    _keep_gradients(backbone)
     body = CausalBody(backbone.eval(), AutoTokenizer.from_pretrained(folder))
+    pack_four_bits(body, allowed=False)
     _check_output_layer(body)
     return body
 
@@ -301,15 +304,23 @@ def _storage(stored: str) -> dict[str, Any]:
     return {"dtype": torch.bfloat16, "quantization_config": settings}
 
 
-def _keep_gradients(backbone: nn.Module) -> None:
-    """Keep 4-bit weights as they are stored, on a CPU too.
+def pack_four_bits(body: CausalBody, *, allowed: bool) -> None:
+    """Whether 4-bit weights may be packed anew for a CPU, which reads them much faster and never learns again.
 
-    There bitsandbytes packs them anew the first time that it reads in evaluation mode, and from then on no
-    gradient passes through them, in training mode neither; nothing is said but a warning of autograd.
+    ``bitsandbytes`` does so the first time that it reads in evaluation mode. From then on no gradient passes
+    through the weights, in training mode neither, and nothing is said but a warning of autograd.
     """
-    for module in backbone.modules():
+    for module in body.backbone.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            sizes = (int(module.in_features), int(module.out_features))  # type: ignore[arg-type]
+            fits = all(size % _PACKED == 0 for size in sizes) and _has_kernel()
+            module.support_avx512bf16_for_cpu = allowed and fits  # type: ignore[assignment]
+
+
+def _has_kernel() -> bool:
+    from bitsandbytes.functional import has_avx512bf16
+
+    return bool(has_avx512bf16())
 
 
 @torch.inference_mode()
