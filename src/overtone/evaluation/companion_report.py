@@ -141,17 +141,21 @@ def verdicts(report: CompanionReport) -> list[str]:
 
 
 def _chapters(report: CompanionReport) -> list[Chapter]:
-    return [Chapter(each, report.origin.seed, depth=3, prefix=f"{each.task}-") for each in report.heard]
+    return [Chapter(each, report.origin.seed, depth=4, prefix=f"{each.task}-") for each in report.heard]
 
 
 def _heard(chapter: Chapter) -> str:
-    """A head beside its baselines, with its picture."""
+    """A head beside its baselines, with its pictures."""
     about = {
         "emotion": "Heard after the first turn alone. The baselines read that turn too.",
         "strategy": "Heard before each reply. The baselines read the last turns alone.",
     }
     task = chapter.evidence.task
-    return f"### {escape(task)}\n\n{comparison(chapter)}\n\n{about[task]}"
+    pictures = (
+        f"![F1 of every label of {task}, the model's and its baselines'](plots/{task}-labels.png)\n\n"
+        f"![Which labels of {task} are taken for which](plots/{task}-confusion.png)"
+    )
+    return f"### {escape(task)}\n\n{about[task]}\n\n{comparison(chapter)}\n\n{pictures}"
 
 
 def _replies(found: Sequence[Measured]) -> str:

@@ -305,7 +305,7 @@ def _storage(stored: str) -> dict[str, Any]:
 
 
 def pack_four_bits(body: CausalBody, *, allowed: bool) -> None:
-    """Whether 4-bit weights may be packed anew for a CPU, which reads them much faster and never learns again.
+    """Whether 4-bit weights may be packed anew for a CPU, which then reads them faster and learns no more.
 
     ``bitsandbytes`` does so the first time that it reads in evaluation mode. From then on no gradient passes
     through the weights, in training mode neither, and nothing is said but a warning of autograd.
