@@ -32,6 +32,8 @@ results: setup
 	$(BIN)/python benchmarks/emotion.py
 	$(BIN)/python benchmarks/affect.py
 	$(BIN)/python benchmarks/companion_baselines.py
+	$(BIN)/python benchmarks/eq_bench.py
+	$(BIN)/python benchmarks/crisis.py --fit
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/frozen.py
 	$(BIN)/python benchmarks/backbones.py
