@@ -320,7 +320,7 @@ def pack_four_bits(body: CausalBody, *, allowed: bool) -> None:
 def _has_kernel() -> bool:
     from bitsandbytes.functional import has_avx512bf16
 
-    return bool(has_avx512bf16())
+    return bool(has_avx512bf16())  # type: ignore[no-untyped-call]
 
 
 @torch.inference_mode()
