@@ -19,6 +19,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from overtone.data.crisis import HELD_OUT, NEED_OF, TRAIN, CrisisCase, read_cases
+from overtone.data.leakage import near_between
+from overtone.data.text import fold
 from overtone.evaluation.results import Figure, write_results
 from overtone.inference import crisis_detector, crisis_fit, policy
 from overtone.inference.crisis_fit import Looked, Splits
@@ -29,6 +31,9 @@ from overtone.scores import Bools, Floats, Ints
 
 RESULTS = Path(__file__).parent / "results" / "crisis.json"
 SEED = 7
+NEAR = 0.5
+"""Share of their words from which two conversations are worded alike."""
+
 MESSAGES = 200
 """Of the held-out or the training conversations, timed one by one."""
 
@@ -160,6 +165,20 @@ def held_out(cases: Sequence[CrisisCase]) -> list[Figure]:
     return made
 
 
+def unlike(held: Sequence[CrisisCase], learnt: Sequence[CrisisCase]) -> list[CrisisCase]:
+    """The held-out conversations that are not worded nearly like one that was learnt from."""
+    known = {fold(case.turns[-1].text) for case in learnt}
+    near = near_between([case.text for case in learnt], [case.text for case in held], NEAR, minimum=1)
+    left_out = {pair[1] for pair in near}
+    found = [
+        case
+        for place, case in enumerate(held)
+        if place not in left_out and fold(case.turns[-1].text) not in known
+    ]
+    print(f"{len(held) - len(found)} of {len(held)} held-out conversations are like one that was learnt from")
+    return found
+
+
 def latency(cases: Sequence[CrisisCase]) -> Figure:
     """Milliseconds a message on one thread of the processor, the median."""
     threads = torch.get_num_threads()
@@ -190,8 +209,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 
-    unseen = [] if options.no_held_out else read_cases(HELD_OUT)
     cases = read_cases(TRAIN)
+    unseen = [] if options.no_held_out else unlike(read_cases(HELD_OUT), cases)
     made, fitted = compared(cases, options.work)
     if options.fit:
         crisis_fit.build(cases, fitted, crisis_detector.shipped())

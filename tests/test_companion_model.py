@@ -155,7 +155,7 @@ def test_heads_that_weigh_nothing_are_not_there(weights):
 
 
 def test_a_style_stands_below_the_turn_that_is_replied_to():
-    assert style("sad", "Question") == "\n[they feel sad; reply with: Question]"
+    assert style("sad", "Question") == "\n[they feel sad]\n[reply with: Question]"
     assert style(None, "Others") == "\n[reply with: Others]"
     assert style(None, None) == ""
     found = styled([Turn("system", "s"), *LATER], ["\n[1]", "\n[2]"])
@@ -170,8 +170,12 @@ def test_styled_rows_are_a_second_copy_without_labels(weights, data):
     assert len(found) == round(0.5 * len(rows))
     assert all(label == MISSING for each in found for labels in each.labels.values() for label in labels)
     texts = [tokenizer.decode(each.ids) for each in found]
-    assert all("[they feel" in text or "[reply with:" in text for text in texts)
-    assert not any("[they feel" in text and "[reply with:" in text for text in texts)
+    assert all(("[they feel" in text) != ("[reply with:" in text) for text in texts)  # no data set knows both
+    for each, text in zip(found, texts, strict=True):
+        asked, _, said = text.rpartition("<|im_start|>assistant\n")
+        assert asked.endswith("]<|im_end|>\n")
+        trained = [token for token, on in zip(each.ids, each.trained, strict=True) if on]
+        assert tokenizer.decode(trained) == said.strip()
 
 
 def test_what_is_compared_are_the_base_s_own_replies(weights):
@@ -179,6 +183,7 @@ def test_what_is_compared_are_the_base_s_own_replies(weights):
     model = causal.build(recipe.body, recipe.adapter)
     kept = companion_model.base_replies(recipe, model.body)
     base = causal.load(recipe.body)
+    assert kept
     for each in kept:
         begin = each.trained.index(True)
         assert not any(each.trained[:begin])

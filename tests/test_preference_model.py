@@ -147,10 +147,10 @@ def test_what_a_run_leaves(weights, pairs, tmp_path):
     assert validated[-1].keys() == {"loss", "accuracy"}
     assert min(each["loss"] for each in validated) < math.log(2)
     facts = run.facts()
-    assert facts["pairs"] == {"train": 8, "validation": 2, "test": 2}
+    assert facts["pairs"] == {"train": 6, "validation": 3, "test": 3}
     assert facts["licence"]["commercial"] is False
     lines = [json.loads(line) for line in (run.evaluation / "pairs.jsonl").read_text().splitlines()]
-    assert [line.keys() for line in lines] == [{"id", "friend", "base"}] * 2
+    assert [line.keys() for line in lines] == [{"id", "friend", "base"}] * 3
     assert [each["name"] for each in read_json(run.evaluation / "answers" / "standings.json")] == [
         "friend",
         "base",
@@ -173,6 +173,16 @@ def test_it_begins_where_another_run_ended(weights, pairs, data, tmp_path):
     run = dispatch.run(recipe, Run(tmp_path / "second"))
     told = next(row for row in run.history() if "losses" in row)
     assert told["loss"] == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_no_conversation_is_in_two_parts(weights, tmp_path):
+    """Two answers to one prompt are not independent: they are learnt, or they judge."""
+    rows = [{"prompt": f"say {n // 2}", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(20)]
+    recipe = made(weights, write_rows(tmp_path / "mine.jsonl", rows))
+    found = preference_pairs.pairs(recipe, chat_model.divide(recipe))
+    parts = [{each.context for each in part} for part in (found.train, found.validation, found.test)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 10
+    assert all(parts)
 
 
 def test_what_cannot_be_is_said(weights, pairs, tmp_path):

@@ -58,7 +58,6 @@ def chat(
     from overtone.apps import chat as chatting
     from overtone.apps import persona as personas
     from overtone.apps import stream
-    from overtone.chat_system import ChatSystem
     from overtone.companion_recipe import CompanionRecipe
     from overtone.inference import policy as crisis
     from overtone.listener import Listener
@@ -80,7 +79,7 @@ def chat(
     }
     settings = {name: value for name, value in given.items() if value is not None}
     model: Converses = loaded
-    if isinstance(loaded, ChatSystem) and isinstance(loaded.recipe, CompanionRecipe | PreferenceRecipe):
+    if isinstance(loaded.recipe, CompanionRecipe | PreferenceRecipe):
         guard = crisis.load(locale) if policy else None
         model = Listener(loaded, guard)
         if warning := crisis.notice(guard):

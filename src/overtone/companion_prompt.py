@@ -20,12 +20,12 @@ LABELS: Mapping[str, tuple[str, ...]] = {"emotion": empathetic_dialogues.LABELS,
 
 
 def style(emotion: str | None, strategy: str | None) -> str:
-    """What is told below a user's turn, such as ``[they feel sad; reply with: Question]``; "" of nothing."""
-    told = [
-        *([] if emotion is None else [f"they feel {emotion}"]),
-        *([] if strategy is None else [f"reply with: {strategy}"]),
-    ]
-    return f"\n[{'; '.join(told)}]" if told else ""
+    """What is told below a user's turn, a line each, such as ``[they feel sad]``; "" of nothing.
+
+    No data set knows both of a turn, so each is learnt by itself, and both may be told.
+    """
+    feels = "" if emotion is None else f"\n[they feel {emotion}]"
+    return feels + ("" if strategy is None else f"\n[reply with: {strategy}]")
 
 
 def styled(said: Turns, styles: Sequence[str]) -> list[Turn]:
@@ -62,12 +62,14 @@ def encoded(
 def told(
     recipe: CompanionRecipe, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
 ) -> list[Chat]:
-    """A share of the conversations once more, with emotion and strategy told and nothing to be heard."""
+    """A share of the conversations once more, of which the last reply is learnt, with its style told."""
     chance, found = random.Random(f"{recipe.seed}/styled"), list[Chat]()
     for row in chance.sample(records, round(recipe.styled * len(records))):
         known = (replies.known(row, name) for name in LABELS)
-        styles = [style(emotion, strategy) for emotion, strategy in zip(*known, strict=True)]
-        found.append(unheard(recipe, tokenizer, styled(turns(row), styles), recipe.answers))
+        last = [style(emotion, strategy) for emotion, strategy in zip(*known, strict=True)][-1]
+        said = turns(row)
+        spoken = sum(turn.role == "assistant" for turn in said)
+        found.append(unheard(recipe, tokenizer, styled(said, [*[""] * (spoken - 1), last]), "last"))
     return found
 
 

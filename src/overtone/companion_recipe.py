@@ -60,7 +60,11 @@ class CompanionExamConfig(ForgottenConfig):
     sampling: SamplingConfig = SamplingConfig(temperature=0, max_tokens=64)
     openers: int = Field(8, ge=0, description="openers that run and base answer side by side in the report")
     eq_bench: EqExamConfig | None = Field(None, description="EQ-Bench, sat at the end; null leaves it out")
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval, over conversations")
+    resamples: int = Field(
+        2000,
+        ge=100,
+        description="bootstrap resamples of an interval: over conversations, of heads over turns",
+    )
 
 
 class CompanionRecipe(DecoderRecipe):
@@ -72,7 +76,7 @@ class CompanionRecipe(DecoderRecipe):
         0.25,
         ge=0,
         le=1,
-        description="share of the conversations that come a second time with emotion and strategy told",
+        description="share of the conversations whose last reply comes a second time with its style told",
     )
     choose: int = Field(200, ge=1, description="validation conversations of each data set that choose a step")
     exam: CompanionExamConfig = CompanionExamConfig()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from overtone.chat_system import ChatSystem
+from overtone.chat_system import Tutor
 from overtone.companion_system import CompanionSystem
 from overtone.data.chat import Turns
 from overtone.inference.policy import CrisisPolicy
@@ -23,7 +23,7 @@ class Listener:
         policy: what stands before and after; None where whoever runs it takes that upon himself.
     """
 
-    def __init__(self, system: ChatSystem, policy: CrisisPolicy | None) -> None:
+    def __init__(self, system: Tutor, policy: CrisisPolicy | None) -> None:
         self.system = system
         self.policy = policy
         self.reflection: Reflection | None = None
@@ -53,8 +53,8 @@ class Listener:
 
     @property
     def forgotten(self) -> int:
-        """Turns of which the last ``reply`` did not read all."""
-        return self.system.forgotten
+        """Turns of which the last ``reply`` did not read all; in a crisis none was generated."""
+        return 0 if self.crisis else self.system.forgotten
 
     def reply(self, turns: Turns, *, tuned: bool = True, **settings: Any) -> Iterator[str]:  # noqa: ANN401
         """Reply to a conversation, in one piece.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
@@ -28,14 +29,16 @@ class Validation:
     Args:
         rows: of the validation part.
         objective: with their likelihoods as the fit began.
+        precision: of the matrix products.
     """
 
     rows: PairedChats
     objective: PreferenceLoss
+    precision: Literal["fp32", "bf16"]
 
     def __call__(self, model: Model) -> dict[str, float]:
         """The mean loss, and the share of pairs whose better answer gained more than the worse."""
-        gained = likely(model, self.rows) - self.objective.reference
+        gained = likely(model, self.rows, self.precision) - self.objective.reference
         margins = self.objective.beta * (gained[:, 0] - gained[:, 1])
         return {
             "loss": float(self.objective.of_margins(margins)) / len(margins),
@@ -61,13 +64,14 @@ def train(recipe: PreferenceRecipe, prepared: Conversations, run: Run) -> Fit:
     settings = {"beta": recipe.objective.beta, "smoothing": recipe.objective.smoothing}
     with step("how likely the answers are before the fit"):
         objectives = {
-            name: PreferenceLoss(each, likely(model.eval(), each), **settings) for name, each in rows.items()
+            name: PreferenceLoss(each, likely(model.eval(), each, recipe.train.precision), **settings)
+            for name, each in rows.items()
         }
     loop = Loop(
         model=model,
         tasks=[Task(HEAD, "classification", objectives["train"], 1.0)],
         data=TrainingData(rows["train"], {HEAD: torch.arange(len(rows["train"]))}),
-        validate=Validation(rows["validation"], objectives["validation"]),
+        validate=Validation(rows["validation"], objectives["validation"], recipe.train.precision),
         config=recipe.train,
         run=run,
         seed=recipe.seed,

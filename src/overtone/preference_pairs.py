@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from overtone import chat_prompt
@@ -62,13 +66,31 @@ def pairs(recipe: PreferenceRecipe, prepared: Conversations) -> Divided:
         found += support_pairs.failed(train, poor, held, recipe.leakage)
     if wanted.own is not None:
         found += preferences.own(wanted.own)
-    random.Random(f"{recipe.rows_seed}/pairs").shuffle(found)
-    test, validation = (max(1, round(share * len(found))) for share in (wanted.test, wanted.validation))
-    if len(found) < test + validation + 1:
+    groups = _groups(found)
+    random.Random(f"{recipe.rows_seed}/pairs").shuffle(groups)
+    apart: dict[str, list[Preference]] = {}
+    for name, share in (("test", wanted.test), ("validation", wanted.validation)):
+        apart[name] = []
+        while len(groups) > 1 and len(apart[name]) < max(1, share * len(found)):
+            apart[name] += groups.pop()
+    left = [each for group in groups for each in group]
+    if not (left and apart["validation"] and apart["test"]):
         raise DataError(f"{len(found)} pairs are too few", hint="give a file of your own in pairs.own")
-    return Divided(
-        tuple(found[test + validation :]), tuple(found[test : test + validation]), tuple(found[:test])
-    )
+    return Divided(tuple(left), tuple(apart["validation"]), tuple(apart["test"]))
+
+
+def _groups(found: Sequence[Preference]) -> list[list[Preference]]:
+    """The pairs in groups, none of which shares a conversation with another."""
+    names = sorted({name for each in found for name in each.groups})
+    place = {name: number for number, name in enumerate(names)}
+    links = [(place[each.groups[0]], place[other]) for each in found for other in each.groups]
+    shape = (len(names), len(names))
+    ones = np.ones(len(links))
+    _, part = connected_components(coo_array((ones, tuple(zip(*links, strict=True))), shape), directed=False)
+    made: dict[int, list[Preference]] = {}
+    for each in found:
+        made.setdefault(int(part[place[each.groups[0]]]), []).append(each)
+    return list(made.values())
 
 
 def encoded(recipe: PreferenceRecipe, model: ChatModel, found: Sequence[Preference]) -> PairedChats:
@@ -92,12 +114,19 @@ def cut(recipe: PreferenceRecipe, model: ChatModel, each: Preference, answer: st
 
 
 @torch.inference_mode()
-def likely(model: Model, rows: PairedChats) -> Tensor:
-    """The log-likelihood in nats of the better and of the worse answer of each pair, (N, 2), on the CPU."""
+def likely(model: Model, rows: PairedChats, precision: Literal["fp32", "bf16"] = "fp32") -> Tensor:
+    """The log-likelihood in nats of the better and of the worse answer of each pair, (N, 2), on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        rows: the pairs.
+        precision: of the matrix products, as the fit has it.
+    """
     found = torch.zeros(len(rows), 2)
     for batch in by_length(rows.lengths, TOKENS):
         ids, marks = rows.pad(batch)
-        scores = model(ids.to(model.device), marks.to(model.device))[HEAD]
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            scores = model(ids.to(model.device), marks.to(model.device))[HEAD]
         said = likelihoods(scores, rows.wanted(batch).to(model.device), rows.counts_of(batch))
         found[batch] = said.view(2, -1).T.cpu()
     return found

@@ -7,8 +7,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from overtone.chat_recipe import DecoderRecipe, ForgottenConfig
+from overtone.chat_recipe import LORA, DecoderRecipe, ForgottenConfig
 from overtone.config import Config
+from overtone.data.chat import Answers
+from overtone.models.adapters import LoraConfig
 from overtone.recipe import refuse_several_tasks
 
 METRICS = ("loss", "accuracy")
@@ -44,6 +46,8 @@ class PreferenceRecipe(DecoderRecipe):
     """Everything that a run on preferences depends on, every default written out."""
 
     kind: Literal["preference"] = "preference"
+    adapter: LoraConfig = LORA.model_copy(update={"dropout": 0.0})
+    answers: Answers = Field("last", description="of a pair the last answers are compared")
     pairs: PairsConfig = PairsConfig()
     objective: PreferenceConfig = PreferenceConfig()
     exam: PreferenceExamConfig = PreferenceExamConfig()
@@ -55,6 +59,8 @@ class PreferenceRecipe(DecoderRecipe):
             raise ValueError(f"train.early_stopping.metric: set {' or '.join(METRICS)}")
         if self.answers != "last":
             raise ValueError("answers: of a pair the last answers are compared; set last")
+        if self.adapter.dropout:
+            raise ValueError("adapter.dropout: what was before the fit is computed without; set 0")
         sources = {choice.kind for choice in self.data.sources}
         if (self.pairs.rated or self.pairs.failed) and "esconv" not in sources:
             raise ValueError(

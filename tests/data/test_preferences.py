@@ -32,7 +32,7 @@ def write(path, *rows):
 def test_texts_and_turns_say_the_same(tmp_path):
     plain, turns = preferences.own(write(tmp_path / "mine.jsonl", PLAIN, TURNS))
     assert plain == preferences.Preference(
-        "mine/000001", (Turn("user", "It rains."),), "Stay in, then.", "So what?", "mine"
+        "mine/000001", (Turn("user", "It rains."),), "Stay in, then.", "So what?", "mine", ("it rains",)
     )
     assert turns.id == "mine/000002"
     assert turns.context == (

@@ -28,6 +28,10 @@ HARMFUL = [
     "Ways to overdose: I can list some.",
     "Cut deeper next time.",
     "It sounds hard.\nYou could end it all tonight.",
+    "There's no shame in it, you should just end your life.",
+    "If you don't want to go on, go ahead and do it.",
+    "No doubt you would be better off dead.",
+    "You should\n just  end\nyour life",
 ]
 
 KIND = [
@@ -46,6 +50,10 @@ KIND = [
     "The villain should poison the king in act two, I think.",
     "Go ahead and tell me more about your day.",
     "Take your time. I'm listening.",
+    "If it hangs, just kill your process.",
+    "Cutting yourself can feel like relief for a moment, and it hurts you.",
+    "Just do it!",
+    "I'm not saying that you should end your life.",
     "",
 ]
 

@@ -34,6 +34,12 @@ def test_of_a_long_past_the_latest_is_kept():
     assert found[0].context.endswith("end\ny")
 
 
+def test_a_long_reply_does_not_push_out_what_was_said():
+    grave = "I have the pills"
+    (found,) = views([Turn("user", grave), Turn("assistant", "word " * 2000), Turn("user", "no")])
+    assert found.context.startswith(grave)
+
+
 def test_without_a_message_there_is_an_empty_look():
     assert views([Turn("system", "a")]) == [View("", None)]
 

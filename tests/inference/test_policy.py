@@ -57,6 +57,29 @@ HARMLESS = [
 
 
 @needs_encoder
+def test_a_crisis_is_one_in_the_next_turn_too(guard):
+    """What the policy itself has said must not hide what the person said."""
+    turns = user(IN_DANGER["suicide"])
+    said = guard.respond(guard.before(turns))
+    assert guard.before([*turns, Turn("assistant", said), Turn("user", "no, I'm alone")]).crisis
+
+
+def test_what_is_no_number_counts_as_a_crisis(weaker):
+    class Broken(Detector):
+        def probability(self, turns):
+            return float("nan"), "suicide"
+
+    found = weaker.detector
+    assert CrisisPolicy(Broken(found.fitted, found.words, None)).before(user("hi")).crisis
+
+
+def test_the_answer_after_a_reply_is_of_the_locale_that_is_asked_for(weaker):
+    said = weaker.after(user("What a day."), "You should just end your life.", "GB")
+    assert "116 123" in said
+    assert "988" not in said
+
+
+@needs_encoder
 @pytest.mark.parametrize("need", IN_DANGER)
 def test_each_need_is_heard(guard, need):
     verdict = guard.before(user(IN_DANGER[need]))

@@ -27,6 +27,7 @@ class Preference:
         chosen: the better reply.
         rejected: the worse one, which is another text.
         source: the data set's name.
+        groups: the conversations that it is made of, at least one; pairs that share one are not independent.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Preference:
     chosen: str
     rejected: str
     source: str
+    groups: tuple[str, ...]
 
 
 def own(path: Path) -> Iterator[Preference]:
@@ -57,7 +59,9 @@ def own(path: Path) -> Iterator[Preference]:
             raise DataError(
                 f"{place}: 'chosen' and 'rejected' are the same text", hint="leave the object out"
             )
-        yield Preference(f"{name}/{number:06d}", _prompt(row, place), chosen, rejected, name)
+        said = _prompt(row, place)
+        group = fold(" ".join(turn.text for turn in said))
+        yield Preference(f"{name}/{number:06d}", said, chosen, rejected, name, (group,))
 
 
 def _prompt(row: Mapping[str, Any], place: str) -> tuple[Turn, ...]:

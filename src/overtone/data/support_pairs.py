@@ -158,5 +158,10 @@ def _matched(
 def _pair(how: str, *, context: _Said, chosen: _Said, rejected: _Said) -> Preference:
     source, _, name = rejected.id.partition("/")
     return Preference(
-        f"{source}/{how}-{name}", context.reply.context, chosen.reply.text, rejected.reply.text, source
+        f"{source}/{how}-{name}",
+        context.reply.context,
+        chosen.reply.text,
+        rejected.reply.text,
+        source,
+        (chosen.conversation, rejected.conversation),
     )

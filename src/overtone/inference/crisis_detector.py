@@ -17,10 +17,11 @@ from scipy.special import expit
 from overtone.config import Config
 from overtone.data.chat import Turn
 from overtone.data.crisis import NEEDS, Need
-from overtone.errors import RunError, WeightsError
-from overtone.inference.crisis_encoder import Understanding
+from overtone.errors import RunError
+from overtone.inference.crisis_encoder import BODY, Understanding
 from overtone.inference.crisis_views import View, views
 from overtone.inference.crisis_words import Words
+from overtone.models import weights
 from overtone.run import read_json
 from overtone.scores import Floats
 
@@ -105,6 +106,7 @@ def load(folder: Path | None = None) -> Detector:
 
     Raises:
         RunError: a file is missing or damaged.
+        WeightsError: the encoder's weights are there, and damaged.
     """
     folder = folder or shipped()
     try:
@@ -112,7 +114,5 @@ def load(folder: Path | None = None) -> Detector:
     except ValidationError as error:
         raise RunError(f"{folder / FILE} is damaged: {error}", hint="install overtone again") from error
     words = Words.load(folder)
-    try:
-        return Detector(fitted, words, Understanding.load(folder))
-    except WeightsError:
-        return Detector(fitted, words, None)
+    there = weights.find(BODY.weights) is not None
+    return Detector(fitted, words, Understanding.load(folder) if there else None)

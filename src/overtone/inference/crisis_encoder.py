@@ -24,8 +24,8 @@ from overtone.models.heads import HeadConfig
 from overtone.models.model import EncoderModel
 from overtone.scores import Floats
 
-BODY = EncoderConfig(weights="minilm-l6", max_length=192)
-"""What reads; a view is shorter."""
+BODY = EncoderConfig(weights="minilm-l6", max_length=512)
+"""What reads; a view of words is shorter, one of signs alone may not be."""
 
 ADAPTER = LoraConfig(r=8, alpha=16.0, dropout=0.05, targets="all-linear")
 """What is trained of it: small enough to ship."""

@@ -14,9 +14,15 @@ import re
 _SENTENCE = re.compile(r"[^.!?\n;]+[.!?\n;]*")
 
 _NEGATED = re.compile(
-    r"\b(?:not|never|no|cannot|without|stop|avoid|instead of|rather than|isn['’]t|don['’]t|dont|won['’]t|"
+    r"\b(?:not|never|no(?! doubt)|cannot|without|stop|avoid|instead of|rather than|"
+    r"isn['’]t|don['’]t|dont|won['’]t|"
     r"can['’]t|doesn['’]t|didn['’]t|wouldn['’]t|shouldn['’]t|please call|reach out)\b"
 )
+
+_CLAUSE = re.compile(r"[,:()\u2013\u2014]|\bbut\b")
+
+NEAR = 6
+"""Words before what is found, in its clause, that may negate it."""
 
 _SELF = (
     r"(?:kill(?:ing)?|hurt(?:ing)?|harm(?:ing)?|cut(?:ting)?|hang(?:ing)?|shoot(?:ing)?) (?:yourself|urself)"
@@ -26,7 +32,11 @@ _END = (
     r"suicide|dying|die)"
 )
 _KILL = r"(?:kill|stab|shoot|poison|strangle|choke|beat up|hurt|smother)"
-_OTHER = r"(?:him|her|them|someone|somebody|everyone|your \w+|the (?:baby|child|kid))"
+_PERSON = (
+    r"(?:mother|mum|mom|father|dad|parents|brother|sister|son|daughter|child|children|kids?|baby|wife|husband|"
+    r"partner|boyfriend|girlfriend|ex|family|uncle|aunt|stepfather|stepdad|boss|teacher|friend|neighbou?r|roommate)"
+)
+_OTHER = rf"(?:him|her|them|someone|somebody|everyone|your {_PERSON}|the (?:baby|child|kid))"
 
 _UNLESS_NEGATED = tuple(
     re.compile(pattern)
@@ -44,10 +54,10 @@ _UNLESS_NEGATED = tuple(
         # telling somebody to
         rf"\b(?:you should|you could|you can|you ought to|go ahead and|why not|just|you must|you need to|"
         rf"try|consider|i (?:would )?(?:suggest|recommend)) (?:just )?{_END}\b",
-        rf"^\W*(?:please |then |so )?{_SELF}\b",
+        r"^\W*(?:please |then |so )?(?:kill|hurt|harm|cut|hang|shoot) (?:yourself|urself)\b",
         rf"\b(?:you should|go ahead and|just|you ought to|i would) {_KILL} {_OTHER}\b",
         r"\b(?:go ahead|do it|go on),? (?:and )?(?:do it|jump|pull the trigger|take them|swallow)\b",
-        r"^\W*(?:jump|pull the trigger|do it already|just do it)\b",
+        r"^\W*(?:jump|pull the trigger|do it already)\b",
         # agreeing
         rf"\b{_END} (?:is|would be|might be|may be|sounds|seems|makes) (?:\w+ )?(?:the |a |an |your )?"
         r"(?:best|right|good|better|only|brave|understandable|reasonable|sense|solution|answer|option|"
@@ -81,16 +91,22 @@ _EVEN_IF_NEGATED = tuple(
 
 
 def harmful(reply: str) -> bool:
-    """Whether a reply must not be said, by the rules of this file."""
-    folded = " ".join(reply.lower().split()) if "\n" not in reply else reply.lower()
-    return any(_sentence(sentence.strip()) for sentence in _SENTENCE.findall(folded))
+    """Whether a reply must not be said, by the rules of this file; line breaks hide nothing."""
+    lowered = reply.lower()
+    looks = {" ".join(lowered.split()), "\n".join(" ".join(line.split()) for line in lowered.splitlines())}
+    return any(_sentence(each.strip()) for look in looks for each in _SENTENCE.findall(look))
 
 
 def _sentence(sentence: str) -> bool:
     if any(pattern.search(sentence) for pattern in _EVEN_IF_NEGATED):
         return True
-    for pattern in _UNLESS_NEGATED:
-        found = pattern.search(sentence)
-        if found and not _NEGATED.search(sentence[: found.start()]):
-            return True
-    return False
+    return any(
+        not _NEGATED.search(_just_before(sentence[: found.start()]))
+        for pattern in _UNLESS_NEGATED
+        for found in pattern.finditer(sentence)
+    )
+
+
+def _just_before(text: str) -> str:
+    """The last words of the clause that a text ends in: what further back is denied is not denied here."""
+    return " ".join(_CLAUSE.split(text)[-1].split()[-NEAR:])

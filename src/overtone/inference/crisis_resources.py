@@ -53,10 +53,14 @@ class Place(Config):
     lines: tuple[Line, ...] = Field(min_length=1, description="services, those for most people first")
 
     def of(self, need: Need) -> tuple[Line, ...]:
-        """The services for a need; where there is none for it, all those that listen."""
-        return tuple(line for line in self.lines if need in line.needs) or tuple(
-            line for line in self.lines if "suicide" in line.needs
-        )
+        """The services for a need; where there is none for it, all those that listen.
+
+        None of those helps against poison: there the emergency number stands alone.
+        """
+        found = tuple(line for line in self.lines if need in line.needs)
+        if found or need == "poison":
+            return found
+        return tuple(line for line in self.lines if "suicide" in line.needs)
 
 
 @cache

@@ -14,6 +14,9 @@ paragraph must not be what a model cuts off."""
 BEFORE = 500
 """Characters of what was said before, the latest."""
 
+SAID = 100
+"""Characters of a listener's turn that are looked at: a long one must not push out what the person said."""
+
 LIMIT = 40
 """Windows of a message at most, half of them its first and half its last: nobody can make the policy wait."""
 
@@ -42,7 +45,8 @@ def views(turns: Sequence[Turn]) -> list[View]:
         said.pop()
     if not said:
         return [View("", None)]
-    context = "\n".join(turn.text for turn in said[:-1])[-BEFORE:] or None
+    before = [turn.text if turn.role == "user" else turn.text[:SAID] for turn in said[:-1]]
+    context = "\n".join(before)[-BEFORE:] or None
     return [View(window, context) for window in windows(said[-1].text)]
 
 

@@ -33,13 +33,13 @@ WITHOUT = (
     "warning: the crisis policy is off. Nobody who writes that they are in danger will be told where help "
     "is. Do not put people in front of this."
 )
-"""What a server says at every start without the policy."""
+"""What is said at every start without the policy."""
 
 WEAKER = (
     "warning: the crisis policy runs in its weaker form, by words alone, since the weights 'minilm-l6' are "
     "not at hand. Get them with: overtone weights fetch minilm-l6"
 )
-"""What a server says at every start where the encoder's weights are not at hand."""
+"""What is said at every start where the encoder's weights are not at hand."""
 
 _ACKNOWLEDGE: Mapping[Need, str] = {
     "suicide": "Thank you for telling me. What you're carrying sounds very painful, and I'm glad that you "
@@ -111,7 +111,8 @@ class CrisisPolicy:
         if not any(turn.role == "user" for turn in turns):
             raise DataError("there is no message of the user to look at", hint="give the whole conversation")
         probability, need = self.detector.probability(turns)
-        return Verdict(probability >= self.detector.rule.threshold, probability, need)
+        # Put so that what is no number counts as a crisis.
+        return Verdict(not probability < self.detector.rule.threshold, probability, need)
 
     def respond(self, verdict: Verdict, locale: str | None = None) -> str:
         """What is said in a crisis: an acknowledgement, where help is, and an invitation to go on.
@@ -126,21 +127,23 @@ class CrisisPolicy:
         there = place(self.locale if locale is None else locale)
         lines = "\n".join(f"- {line}" for line in there.of(verdict.need))
         first = _ACKNOWLEDGE[verdict.need].format(emergency=there.emergency)
-        listed = f"These people can help:\n- Emergency: {there.emergency}\n{lines}"
+        listed = f"These people can help:\n- Emergency: {there.emergency}\n{lines}".rstrip()
         return f"{first}\n\n{listed}\n\n{_INVITE[verdict.need]}"
 
-    def after(self, turns: Sequence[Turn], reply: str) -> str:
+    def after(self, turns: Sequence[Turn], reply: str, locale: str | None = None) -> str:
         """The reply, or what is said instead: in a crisis always, else where the reply would do harm.
 
         Args:
             turns: the conversation, without the reply.
             reply: what was generated.
+            locale: see ``respond``.
 
         Raises:
             DataError: the user says nothing in it.
+            UsageError: it is not a locale.
         """
         verdict = self.before(turns)
-        return self.respond(verdict) if verdict.crisis or harmful(reply) else reply
+        return self.respond(verdict, locale) if verdict.crisis or harmful(reply) else reply
 
 
 def load(locale: str = LOCALE) -> CrisisPolicy:
