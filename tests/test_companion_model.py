@@ -71,7 +71,13 @@ def test_what_a_run_leaves(run):
     facts = run.facts()
     assert facts["licence"]["commercial"] is False
     assert "CC-BY-NC-4.0" in facts["licence"]["data"]
-    assert facts["safety_prompts"] > 0
+    assert facts["safety_prompts"] == facts["mask"]["safety"]["conversations"] > 0
+    rows = facts["fit"]["rows_per_second"] * facts["fit"]["seconds"]
+    assert rows == pytest.approx(
+        2 * sum(facts["mask"][name]["conversations"] for name in ("train", "safety"))
+    )
+    fitted = sum(facts["mask"][name]["tokens"] for name in ("train", "safety"))
+    assert facts["tokens"]["trained"] == pytest.approx(2 * fitted, rel=1e-3)
     logged = [row for row in run.history() if "losses" in row]
     assert {HEAD, "emotion", "strategy", SAFETY} == set().union(*(row["losses"] for row in logged))
     assert {"loss", "emotion.accuracy", "strategy.accuracy"} == set(run.history()[-1]["validation"])

@@ -13,6 +13,7 @@ from overtone import chat_model, dispatch, kinds, preference_pairs, system
 from overtone.chat_prompt import framed
 from overtone.data import conversations, paired
 from overtone.data.chat import render
+from overtone.data.files import digest
 from overtone.data.preferences import own
 from overtone.errors import DataError, UsageError
 from overtone.models import causal
@@ -21,7 +22,7 @@ from overtone.models.causal import ChatModel
 from overtone.preference_recipe import PreferenceRecipe
 from overtone.run import Run, read_json
 from overtone.training.preference import PreferenceLoss
-from toys import companion, speaking, write_chat, write_rows, write_support
+from toys import chat, companion, speaking, write_answers, write_chat, write_rows, write_support
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,11 @@ def pairs(tmp_path_factory):
         for n in range(12)
     ]
     return write_rows(tmp_path_factory.mktemp("pairs") / "mine.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    return write_answers(tmp_path_factory.mktemp("answers") / "places.jsonl")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,6 +155,7 @@ def test_what_a_run_leaves(weights, pairs, tmp_path):
     facts = run.facts()
     assert facts["pairs"] == {"train": 6, "validation": 3, "test": 3}
     assert facts["licence"]["commercial"] is False
+    assert facts["fingerprints"]["mine"]["files"] == {"mine.jsonl": digest(pairs)}
     lines = [json.loads(line) for line in (run.evaluation / "pairs.jsonl").read_text().splitlines()]
     assert [line.keys() for line in lines] == [{"id", "friend", "base"}] * 3
     assert [each["name"] for each in read_json(run.evaluation / "answers" / "standings.json")] == [
@@ -164,6 +171,20 @@ def test_what_a_run_leaves(weights, pairs, tmp_path):
     assert torch.allclose(
         preference_pairs.likely(model, rows), torch.tensor([line["friend"] for line in lines]), atol=1e-3
     )
+
+
+def test_a_licence_goes_down_every_stage(weights, pairs, answers, data, tmp_path):
+    """Pairs of one's own on answers of one's own, on a companion: what the first forbids is forbidden."""
+    first = dispatch.run(kinds.parse(companion(weights), "test"), Run(tmp_path / "first"))
+    values = chat(weights, answers, start=str(first.folder), train={"epochs": 1})
+    values["data"]["sources"][0] |= {"licence": "CC0-1.0", "commercial": True}
+    middle = dispatch.run(kinds.parse(values, "test"), Run(tmp_path / "middle"))
+    values = made(weights, pairs, start=str(middle.folder), train={"epochs": 1}).model_dump(mode="json")
+    values["data"] = middle_data = kinds.read(str(middle.recipe)).data.model_dump(mode="json")
+    assert middle_data["sources"][0]["commercial"] is True
+    last = dispatch.run(kinds.parse(values, "test"), Run(tmp_path / "last"))
+    assert last.facts()["licence"]["commercial"] is False
+    assert "CC-BY-NC-4.0" in last.facts()["licence"]["data"]
 
 
 def test_it_begins_where_another_run_ended(weights, pairs, data, tmp_path):

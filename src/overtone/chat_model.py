@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -13,10 +13,12 @@ from overtone import chat_prompt, kinds, lineage
 from overtone import claim as claims
 from overtone.chat_recipe import ChatRecipe, DecoderRecipe
 from overtone.chat_system import FACTS
-from overtone.data import chat, conversations
+from overtone.data import chat, conversations, preferences
 from overtone.data.batches import by_length
 from overtone.data.chat import Chat, Chats
 from overtone.data.conversations import Conversations
+from overtone.data.fetch import fingerprint
+from overtone.data.records import Card
 from overtone.data.split import allowed, most_restrictive
 from overtone.data.text import fold
 from overtone.errors import RunError
@@ -25,6 +27,7 @@ from overtone.models import adapters, causal, weights
 from overtone.models.answers import HEAD
 from overtone.models.causal import ChatModel
 from overtone.models.model import Model
+from overtone.preference_recipe import PreferenceRecipe
 from overtone.progress import step
 from overtone.run import Run, write_json
 from overtone.training.answer_loss import AnswerLoss
@@ -66,7 +69,12 @@ def divide(recipe: DecoderRecipe) -> Conversations:
         DataError: see ``conversations.prepare``.
     """
     with step("reading conversations, looking for leaks"):
-        return conversations.prepare(recipe.data, recipe.leakage, recipe.rows_seed)
+        found = conversations.prepare(recipe.data, recipe.leakage, recipe.rows_seed)
+    if isinstance(recipe, PreferenceRecipe) and recipe.pairs.own is not None:
+        card = preferences.card(recipe.pairs.own)
+        prints = {**found.fingerprints, card.name: fingerprint(card)}
+        found = replace(found, cards=(*found.cards, card), fingerprints=prints)
+    return found
 
 
 def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
@@ -83,7 +91,7 @@ def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
     cards, began = [*prepared.cards], ""
     if recipe.start is not None:
         _refuse_taught(Run(recipe.start), prepared)
-        cards += lineage.cards(Run(recipe.start).facts())
+        cards += _behind(Run(recipe.start))
         began = f", from {recipe.start}"
     data, commercial = most_restrictive(cards)
     known = weights.CATALOGUE.get(recipe.body.weights)
@@ -94,6 +102,13 @@ def prepare(recipe: DecoderRecipe, run: Run) -> Conversations:
     }
     claims.note_data(run, conversations.LABEL, prepared.report, prepared.fingerprints, licence, begun)
     return prepared
+
+
+def _behind(start: Run) -> list[Card]:
+    """The data sets behind a run to start from, and behind those that it started from."""
+    earlier = kinds.read(str(start.recipe))
+    above = getattr(earlier, "start", None)
+    return [*lineage.cards(start.facts()), *([] if above is None else _behind(Run(above)))]
 
 
 def _refuse_taught(start: Run, prepared: Conversations) -> None:
@@ -205,15 +220,16 @@ def write(
         recipe: of the run.
         model: after the fit.
         run: where to.
-        chats: split → the conversations in tokens; ``train`` is what was fitted.
+        chats: part → the conversations in tokens; all but ``validation`` were fitted.
         fit: what it came to.
     """
     tokenizer = model.body.tokenizer
     end = chat.end_of_turn(tokenizer)
     hub = weights.CATALOGUE.get(recipe.body.weights)
     adapters.save(model.body, run.model, recipe.body.weights if hub is None else hub.hub)
-    read = round(fit.rows_per_second * fit.seconds) / len(chats["train"])
-    tokens = sum(len(each.ids) for each in chats["train"])
+    fitted = [each for name, part in chats.items() if name != "validation" for each in part]
+    read = round(fit.rows_per_second * fit.seconds) / len(fitted)
+    tokens = sum(len(each.ids) for each in fitted)
     run.note(
         fit=asdict(fit),
         model=model.sizes(),

@@ -18,6 +18,7 @@ from overtone.data.batches import by_length
 from overtone.data.chat import COMPARED, LEARNT, Chat, Chats, Turn
 from overtone.data.conversations import Conversations
 from overtone.data.records import MISSING, Record
+from overtone.evaluation.benchmarks import replies
 from overtone.inference.converse import Speaker
 from overtone.models import store
 from overtone.models.answers import HEAD
@@ -67,6 +68,18 @@ class Validation:
         return {"loss": total / int(self.rows.counts.sum()), **accuracies}
 
 
+def begin(recipe: CompanionRecipe, run: Run, *, overwrite: bool) -> None:
+    """Claim the run's folder and write the resolved recipe.
+
+    Raises:
+        RunError, WeightsError: see ``chat_model.begin``.
+        MissingExtraError: what measures replies is not installed.
+    """
+    if recipe.exam.replies:
+        replies.packages()
+    chat_model.begin(recipe, run, overwrite=overwrite)
+
+
 def train(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> Fit:
     """Put an adapter and heads on the decoder, fit them on the objective, and write their best step.
 
@@ -107,7 +120,8 @@ def train(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> Fit:
     if loop.accelerator.is_main_process:
         store.save_heads(model.heads, run.model)
         run.note(safety_prompts=len(kept))
-        chat_model.write(recipe, model, run, {"train": learnt, "validation": choosing}, fit)
+        parts = {"train": learnt, **({"safety": kept} if kept else {}), "validation": choosing}
+        chat_model.write(recipe, model, run, parts, fit)
     loop.accelerator.wait_for_everyone()
     return fit
 

@@ -116,7 +116,9 @@ CHAT = Verbs(
 )
 
 
-COMPANION = replace(CHAT, train=companion_model.train, prove=companion_proof.prove)
+COMPANION = replace(
+    CHAT, begin=companion_model.begin, train=companion_model.train, prove=companion_proof.prove
+)
 
 PREFERENCE = replace(CHAT, train=preference_model.train, prove=preference_proof.prove)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from overtone.data.chat import Role, Turn
+from overtone.data.files import digest
+from overtone.data.records import Card
 from overtone.data.rows import one_of
 from overtone.data.sources.qa_file import items, plain, text
 from overtone.data.text import fold
@@ -36,6 +38,17 @@ class Preference:
     rejected: str
     source: str
     groups: tuple[str, ...]
+
+
+def card(path: Path) -> Card:
+    """What a manifest keeps of a user's file; nobody says what may be done with it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    name = plain(path)
+    title = f"Your own preferences {path.name}"
+    return Card(name, title, "not known", None, str(path), "", {path.name: digest(path)})
 
 
 def own(path: Path) -> Iterator[Preference]:

@@ -111,6 +111,16 @@ def _rouge_l(replied: Replied) -> Floats:
     return np.array([scorer.score(gold, text)["rougeL"].fmeasure for gold, text in pairs])
 
 
+def packages() -> None:
+    """Look for what measures replies, before anything that takes long.
+
+    Raises:
+        MissingExtraError: ``sacrebleu`` or ``rouge-score`` is not installed.
+    """
+    for name in ("sacrebleu", "rouge_score.rouge_scorer"):
+        _package(name)
+
+
 def _package(name: str) -> ModuleType:
     import importlib
 
