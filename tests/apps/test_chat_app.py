@@ -30,6 +30,7 @@ class Toy:
     """A tuned decoder; ``words`` instead of its own, where a test must know them."""
 
     beside: ClassVar = {"source": None}
+    recipe = None
 
     def __init__(self, body, licence=OPEN, max_length=None):
         self.speakers = {tuned: Speaker(body, tuned=tuned, max_length=max_length) for tuned in (True, False)}
