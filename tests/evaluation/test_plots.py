@@ -215,3 +215,9 @@ def test_statistics_of_a_session(sources, tmp_path):
         "Decided by",
     ]
     assert len(figure.axes[2].patches) == len(set(sources))
+
+
+def test_a_loss_that_was_logged_once_is_seen():
+    history = [{"step": 20, "losses": {"answer": 3.1}}, {"step": 23, "validation": {"loss": 3.2}}]
+    left, _ = plots_run.learning_by_task(history, "loss", {"answer": None}).axes
+    assert [line.get_marker() for line in left.lines] == ["o"]

@@ -176,7 +176,8 @@ def _trend(axes: Axes, points: Floats, colour: str) -> Floats:
     if len(points) > MANY_POINTS:
         axes.plot(*points.T, color=colour, alpha=0.25, linewidth=1)
         points = _smooth(points)
-    axes.plot(*points.T, color=colour, linewidth=1.8)
+    alone = len(points) == 1  # of a short fit: a line of one point is not seen
+    axes.plot(*points.T, color=colour, linewidth=1.8, marker="o" if alone else None, markersize=3.5)
     return points
 
 
