@@ -221,10 +221,7 @@ def language(path: Path, **changes: Any) -> dict[str, Any]:
         },
         "evaluate": {"ngram": 3, "resamples": 100, "sampling": {"max_tokens": 8}},
     }
-    for key, value in changes.items():
-        inner = values.get(key)
-        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
-    return values
+    return merged(values, changes)
 
 
 def settings(**changes: Any) -> TrainConfig:
@@ -346,6 +343,11 @@ def embedder(path: Path, **changes: Any) -> dict[str, Any]:
         },
         "evaluate": {"resamples": 100, "short": 5},
     }
+    return merged(values, changes)
+
+
+def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with these changes; what is a mapping in both is merged."""
     for key, value in changes.items():
         inner = values.get(key)
         values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
@@ -390,10 +392,7 @@ def chat(weights: Path, path: Path, **changes: Any) -> dict[str, Any]:
             "resamples": 100,
         },
     }
-    for key, value in changes.items():
-        inner = values.get(key)
-        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
-    return values
+    return merged(values, changes)
 
 
 CHATML = (
@@ -444,10 +443,7 @@ def seq2seq(path: Path, **changes: Any) -> dict[str, Any]:
         },
         "exam": {"trained": 4, "beam": {"size": 2, "max_tokens": 6}, "embedder": None, "resamples": 100},
     }
-    for key, value in changes.items():
-        inner = values.get(key)
-        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
-    return values
+    return merged(values, changes)
 
 
 def write_chat(folder: Path, seed: int = 0, kind: str = "llama") -> Path:
@@ -573,7 +569,4 @@ def companion(weights: Path, **changes: Any) -> dict[str, Any]:
             "resamples": 100,
         },
     }
-    for key, value in changes.items():
-        inner = values.get(key)
-        values[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
-    return values
+    return merged(values, changes)

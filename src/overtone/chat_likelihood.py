@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -18,11 +19,13 @@ from overtone.data.chat import LEARNT, Chat
 from overtone.data.conversations import Conversations
 from overtone.data.records import Card, Record
 from overtone.evaluation import texts
+from overtone.evaluation.compare import Standing
 from overtone.evaluation.language import token_nats
 from overtone.evaluation.texts import Likelihoods
 from overtone.models.body import States
 from overtone.models.causal import CausalBody
 from overtone.progress import step
+from overtone.run import Run, write_json
 from overtone.scores import Floats
 from overtone.training.answer_loss import AnswerLoss
 
@@ -32,8 +35,20 @@ BASE = "base"
 ANSWERS = "answers"
 """The right answers of the test conversations, as a text among others."""
 
+LIKELY = "likelihood.jsonl"
+"""What each system gives each text, in the folder of the text under ``evaluation``."""
+
 TOKENS = 4096
 """Tokens of a batch."""
+
+
+def keep(run: Run, found: Likelihoods, *, seed: int, resamples: int) -> tuple[Standing, ...]:
+    """Write what each system gives each of the texts, and how the systems stand; the latter is returned."""
+    folder = run.evaluation / found.text
+    standings = texts.standings(found, seed=seed, resamples=resamples)
+    texts.write(folder / LIKELY, found)
+    write_json(folder / "standings.json", [asdict(each) for each in standings])
+    return standings
 
 
 def measured(system: ChatSystem, prepared: Conversations, exam: ForgottenConfig) -> Iterator[Likelihoods]:

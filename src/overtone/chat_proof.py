@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from overtone import chat_likelihood, chat_system, exam
 from overtone.chat_likelihood import BASE
 from overtone.chat_recipe import ChatRecipe
 from overtone.chat_system import ChatSystem
 from overtone.data.conversations import Conversations
-from overtone.evaluation import exam_report, texts
+from overtone.evaluation import exam_report
 from overtone.evaluation.exam_report import ExamReport
 from overtone.evaluation.findings import Licence, Origin, Training
 from overtone.exam import Sit
-from overtone.run import Run, write_json
-
-LIKELY = "likelihood.jsonl"
-"""What each system gives each text, in the folder of the text under ``evaluation``."""
+from overtone.run import Run
 
 
 def prove(recipe: ChatRecipe, prepared: Conversations, run: Run) -> None:
@@ -30,12 +25,11 @@ def prove(recipe: ChatRecipe, prepared: Conversations, run: Run) -> None:
     asked = exam.asked(recipe.exam, recipe.rows_seed, prepared)
     found, pace = exam.sit(_sitting(recipe, system, prepared), asked, recipe.exam)
     exam.write(run.evaluation, found)
-    standings = {}
-    for likely in chat_likelihood.measured(system, prepared, recipe.exam):
-        found_in = run.evaluation / likely.text
-        standings[likely.text] = texts.standings(likely, seed=recipe.seed, resamples=recipe.exam.resamples)
-        texts.write(found_in / LIKELY, likely)
-        write_json(found_in / "standings.json", [asdict(each) for each in standings[likely.text]])
+    settings = {"seed": recipe.seed, "resamples": recipe.exam.resamples}
+    standings = {
+        likely.text: chat_likelihood.keep(run, likely, **settings)
+        for likely in chat_likelihood.measured(system, prepared, recipe.exam)
+    }
     facts = run.facts()
     exam_report.write(
         ExamReport(

@@ -18,7 +18,7 @@ from overtone.data.conversations import Conversations
 from overtone.data.records import Record
 from overtone.data.red_team import read_openers
 from overtone.data.replies import known, replies
-from overtone.evaluation import baselines, companion_report, texts
+from overtone.evaluation import baselines, companion_report
 from overtone.evaluation.baselines import Setting
 from overtone.evaluation.benchmarks.replies import Measured, Replied, measured
 from overtone.evaluation.companion_report import CompanionReport, SideBySide
@@ -28,9 +28,6 @@ from overtone.progress import step
 from overtone.run import Run, write_json
 from overtone.scores import Predictions, summary
 from overtone.training.tasks import Reading, encode_targets, scores_of
-
-LIKELY = "likelihood.jsonl"
-"""What each system gives each reply of the test, in the folder of its data set under ``evaluation``."""
 
 SAID = "replies.json"
 """What each system replied to some of the test turns, under ``evaluation``."""
@@ -50,18 +47,18 @@ def prove(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> None:
     """
     system = companion_system.load(run, recipe)
     test = drawn(recipe, prepared.splits.test)
-    likely = {}
-    for found in [
-        *(
-            chat_likelihood.of_answers(system, source, [row for row in test if row.source == source])
-            for source in sorted({row.source for row in test})
-        ),
-        *chat_likelihood.forgotten(system, recipe.exam),
-    ]:
-        folder = run.evaluation / found.text
-        likely[found.text] = texts.standings(found, seed=recipe.seed, resamples=recipe.exam.resamples)
-        texts.write(folder / LIKELY, found)
-        write_json(folder / "standings.json", [asdict(each) for each in likely[found.text]])
+    sources = sorted({row.source for row in test})
+    settings = {"seed": recipe.seed, "resamples": recipe.exam.resamples}
+    likely = {
+        found.text: chat_likelihood.keep(run, found, **settings)
+        for found in (
+            *(
+                chat_likelihood.of_answers(system, source, [row for row in test if row.source == source])
+                for source in sources
+            ),
+            *chat_likelihood.forgotten(system, recipe.exam),
+        )
+    }
     examined = [_heard(recipe, name, prepared, system) for name in recipe.objective.heard]
     spoken = _replied(recipe, system, test)
     opened = _opened(recipe, system)
@@ -84,7 +81,7 @@ def prove(recipe: CompanionRecipe, prepared: Conversations, run: Run) -> None:
             mask=facts["mask"]["train"],
             sizes=[["tokens a second", f"{facts['tokens']['per_second']:,.0f}"]],
             objectives=list(recipe.objective.weights()),
-            sources=sorted({row.source for row in test}),
+            sources=sources,
         ),
         run.folder,
     )

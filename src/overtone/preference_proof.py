@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from overtone import chat_likelihood, chat_system, preference_pairs
 from overtone.chat_likelihood import BASE
 from overtone.data.conversations import Conversations
-from overtone.evaluation import preference_report, texts
+from overtone.evaluation import preference_report
 from overtone.evaluation.benchmarks.preferences import Preferred
 from overtone.evaluation.findings import Licence, Origin, Training
 from overtone.evaluation.preference_report import PreferenceReport
 from overtone.models.causal import ChatModel
 from overtone.preference_recipe import PreferenceRecipe
 from overtone.progress import step
-from overtone.run import Run, write_atomic, write_json
+from overtone.run import Run, write_atomic
 
 PAIRS = "pairs.jsonl"
 """What the run and the base give both answers of each held-out pair, under ``evaluation``."""
@@ -45,11 +44,11 @@ def prove(recipe: PreferenceRecipe, prepared: Conversations, run: Run) -> None:
         for place, name in enumerate(found.ids)
     ]
     write_atomic(run.evaluation / PAIRS, "".join(json.dumps(line) + "\n" for line in lines))
-    likely = {}
-    for each in chat_likelihood.measured(system, prepared, recipe.exam):
-        folder = run.evaluation / each.text
-        likely[each.text] = texts.standings(each, seed=recipe.seed, resamples=recipe.exam.resamples)
-        write_json(folder / "standings.json", [asdict(standing) for standing in likely[each.text]])
+    settings = {"seed": recipe.seed, "resamples": recipe.exam.resamples}
+    likely = {
+        each.text: chat_likelihood.keep(run, each, **settings)
+        for each in chat_likelihood.measured(system, prepared, recipe.exam)
+    }
     facts = run.facts()
     preference_report.write(
         PreferenceReport(
