@@ -10,14 +10,12 @@ from typing import Any
 from overtone.data.split import DataReport
 from overtone.evaluation import chapter_classes, eq_bench_report, plots, plots_run
 from overtone.evaluation.benchmarks.replies import Measured
-from overtone.evaluation.chapter import Chapter, comparison, leakage, left_out, with_interval
-from overtone.evaluation.chapter_decoder import BESIDE, likelier, likely, masked
+from overtone.evaluation.chapter import Chapter, comparison, with_interval
+from overtone.evaluation.chapter_decoder import BESIDE, closing, joined, likelier, likely, save
 from overtone.evaluation.compare import Standing
 from overtone.evaluation.findings import Evidence, Licence, Origin, Training, verdict
 from overtone.evaluation.markdown import escape, escaped_table, table
-from overtone.evaluation.page import page
-from overtone.evaluation.report import again, cost, licence_of, loud
-from overtone.run import write_atomic
+from overtone.evaluation.report import loud
 from overtone.scores import Predictions
 
 REPLIES = "How likely the replies of people in the test conversations are."
@@ -99,14 +97,11 @@ def write(report: CompanionReport, folder: Path) -> Path:
         assert isinstance(chapter.evidence.model.predictions, Predictions)
         for name, figure in chapter_classes.pictures(chapter, chapter.evidence.model.predictions).items():
             plots.save(figure, folder / "plots" / f"{name}.png")
-    write_atomic(folder / "report.md", text)
-    write_atomic(folder / "report.html", page(text, f"{report.model} · Overtone", folder))
-    return folder / "report.html"
+    return save(text, report.model, folder)
 
 
 def markdown(report: CompanionReport) -> str:
     """The whole report."""
-    metric = escape(report.training.metric)
     sections = [
         f"# {escape(report.model)}",
         "\n".join(f"- {escape(each)}" for each in verdicts(report)),
@@ -121,15 +116,9 @@ def markdown(report: CompanionReport) -> str:
         _replies(report.replies),
         _eq_bench(report.eq_bench),
         _opened(report.opened),
-        f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
-        masked(report.mask),
-        f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation.",
-        f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
-        cost(report.training, report.origin, report.sizes),
-        licence_of(report.licence),
-        again(report.origin),
+        *closing(report, "A row is a conversation."),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return joined(sections)
 
 
 def verdicts(report: CompanionReport) -> list[str]:

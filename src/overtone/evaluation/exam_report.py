@@ -14,15 +14,21 @@ from overtone.data.split import DataReport
 from overtone.evaluation import plots, plots_run
 from overtone.evaluation.benchmarks import qa
 from overtone.evaluation.benchmarks.qa import Column, Graded
-from overtone.evaluation.chapter import leakage, left_out, with_interval
-from overtone.evaluation.chapter_decoder import BESIDE, compared, likelier, likely, masked
+from overtone.evaluation.chapter import with_interval
+from overtone.evaluation.chapter_decoder import (
+    BESIDE,
+    closing,
+    compared,
+    joined,
+    likelier,
+    likely,
+    save,
+)
 from overtone.evaluation.compare import Difference, Standing
 from overtone.evaluation.findings import Licence, Origin, Training, told
 from overtone.evaluation.markdown import cut, escape, escaped_table, signed, table
-from overtone.evaluation.page import page
 from overtone.evaluation.plots_run import Gain
-from overtone.evaluation.report import again, cost, licence_of, loud
-from overtone.run import write_atomic
+from overtone.evaluation.report import loud
 
 TITLES: Mapping[Column, str] = {
     "trained": "Trained-on questions",
@@ -100,14 +106,11 @@ def write(report: ExamReport, folder: Path) -> Path:
         )
     for number, figure in enumerate(report.looked.values()):
         plots.save(figure, folder / "plots" / f"attention-{number}.png")
-    write_atomic(folder / "report.md", text)
-    write_atomic(folder / "report.html", page(text, f"{report.model} · Overtone", folder))
-    return folder / "report.html"
+    return save(text, report.model, folder)
 
 
 def markdown(report: ExamReport) -> str:
     """The whole report."""
-    metric = escape(report.training.metric)
     picture = (
         "![What each system gains over the base, with intervals; the numbers stand in the tables above]"
         "(plots/gains.png)"
@@ -125,16 +128,10 @@ def markdown(report: ExamReport) -> str:
             likely(name, standings, RIGHT if name == "answers" else BESIDE)
             for name, standings in report.likely.items()
         ),
-        f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
-        "" if report.mask is None else masked(report.mask),
         _looked(list(report.looked)),
-        f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation or a question.",
-        f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
-        cost(report.training, report.origin, report.sizes),
-        licence_of(report.licence),
-        again(report.origin),
+        *closing(report, "A row is a conversation or a question."),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return joined(sections)
 
 
 def verdicts(report: ExamReport) -> list[str]:

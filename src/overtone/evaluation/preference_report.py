@@ -11,14 +11,20 @@ from overtone.data.split import DataReport
 from overtone.evaluation import plots, plots_run
 from overtone.evaluation.benchmarks import preferences
 from overtone.evaluation.benchmarks.preferences import Preferred
-from overtone.evaluation.chapter import leakage, left_out, with_interval
-from overtone.evaluation.chapter_decoder import BESIDE, compared, likelier, likely, masked
+from overtone.evaluation.chapter import with_interval
+from overtone.evaluation.chapter_decoder import (
+    BESIDE,
+    closing,
+    compared,
+    joined,
+    likelier,
+    likely,
+    save,
+)
 from overtone.evaluation.compare import Standing
 from overtone.evaluation.findings import Licence, Origin, Training, told
 from overtone.evaluation.markdown import escape, signed, table
-from overtone.evaluation.page import page
-from overtone.evaluation.report import again, cost, licence_of, loud
-from overtone.run import write_atomic
+from overtone.evaluation.report import loud
 
 ANSWERS = "How likely the replies of people in the test conversations are."
 """What the text of answers is."""
@@ -67,14 +73,11 @@ def write(report: PreferenceReport, folder: Path) -> Path:
     text = markdown(report)
     learning = plots_run.learning_curves(report.training.history, report.training.metric)
     plots.save(learning, folder / "plots" / "learning.png")
-    write_atomic(folder / "report.md", text)
-    write_atomic(folder / "report.html", page(text, f"{report.model} · Overtone", folder))
-    return folder / "report.html"
+    return save(text, report.model, folder)
 
 
 def markdown(report: PreferenceReport) -> str:
     """The whole report."""
-    metric = escape(report.training.metric)
     sections = [
         f"# {escape(report.model)}",
         "\n".join(f"- {escape(each)}" for each in verdicts(report)),
@@ -86,15 +89,9 @@ def markdown(report: PreferenceReport) -> str:
             likely(name, standings, ANSWERS if name == "answers" else BESIDE)
             for name, standings in report.likely.items()
         ),
-        f"## Learning\n\n![Training and validation {metric} over steps](plots/learning.png)",
-        masked(report.mask),
-        f"## Data and leakage\n\n{leakage(report.data)} A row is a conversation; pairs are of training ones.",
-        f"### Left out\n\n{left_out(report.data)}" if report.data.left_out else "",
-        cost(report.training, report.origin, report.sizes),
-        licence_of(report.licence),
-        again(report.origin),
+        *closing(report, "A row is a conversation; pairs are of training ones."),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return joined(sections)
 
 
 def verdicts(report: PreferenceReport) -> list[str]:
