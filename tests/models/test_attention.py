@@ -31,6 +31,24 @@ def test_it_is_pytorch_s(sizes):
     assert torch.allclose(attention.attended(query, key, value, earlier[None, None]), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("n", [4, 8, 10])
+def test_a_long_row_is_read_in_blocks(n, monkeypatch):
+    """The same values and gradients, whether or not the blocks come out even, and with a mask."""
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    query, key, value = (each.requires_grad_() for each in drawn(2, 2, 3, n, 3))
+    earlier = torch.ones(n, n + 3, dtype=torch.bool).tril(3)
+    found = []
+    for made in (
+        attention.attended(query, key, value),
+        attention.attended(query, key, value, earlier[None, None].expand(2, -1, -1, -1)),
+        functional.scaled_dot_product_attention(query, key, value, attn_mask=earlier, enable_gqa=True),
+    ):
+        found.append((made, *torch.autograd.grad(made.square().sum(), (query, key, value))))
+    for one, other, wanted in zip(*found, strict=True):
+        assert torch.allclose(one, wanted, atol=1e-5)
+        assert torch.allclose(other, wanted, atol=1e-5)
+
+
 @given(SIZES)
 def test_a_mask_may_be_added(sizes):
     query, key, value = drawn(*sizes)

@@ -12,6 +12,9 @@ from transformers.masking_utils import sdpa_mask
 WRITTEN_OUT = "written_out"
 """What transformers knows it by, once ``register`` was called."""
 
+BLOCK = 256
+"""Queries at once: of a long row, the scores stay near the processor, and what is later is not computed."""
+
 
 def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None
@@ -29,19 +32,38 @@ def attended(
     Returns:
         (B, H, n, d).
     """
+    n, seen = query.shape[2], key.shape[2]
+    query = query * (1 / math.sqrt(query.shape[3]) if scale is None else scale)
+    size, made = math.ceil(n / math.ceil(n / BLOCK)), []
+    for begin in range(0, n, size):
+        end = min(begin + size, n)
+        until = seen - n + end if mask is None else seen
+        hidden = _later(end - begin, until, query) if mask is None else _added(mask[:, :, begin:end], query)
+        made.append(_block(query[:, :, begin:end], key[:, :, :until], value[:, :, :until], hidden))
+    return torch.cat(made, dim=2)
+
+
+def _block(query: Tensor, key: Tensor, value: Tensor, added: Tensor) -> Tensor:
+    """The same of queries that are scaled already, with what is added to their scores."""
     batch, heads, n, width = query.shape
     groups, seen = key.shape[1:3]
-    if mask is None:
-        added = torch.full((n, seen), -torch.inf, dtype=query.dtype, device=query.device).triu(seen - n + 1)
-    elif mask.dtype == torch.bool:
-        added = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
-    else:
-        added = mask
     together = (batch * groups, heads // groups * n)  # queries that share their keys are rows of one product
     key, value = key.reshape(-1, seen, width), value.reshape(-1, seen, width)
-    scores = query.reshape(*together, width) @ key.mT * (1 / math.sqrt(width) if scale is None else scale)
+    scores = query.reshape(*together, width) @ key.mT
     shares = (scores.view(batch, heads, n, seen) + added).softmax(-1)
     return (shares.view(*together, seen) @ value).view(batch, heads, n, width)
+
+
+def _later(n: int, seen: int, like: Tensor) -> Tensor:
+    """What hides the tokens after each of the last n of these, (n, seen)."""
+    return torch.full((n, seen), -torch.inf, dtype=like.dtype, device=like.device).triu(seen - n + 1)
+
+
+def _added(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask as what is added to the scores."""
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(~mask, torch.finfo(like.dtype).min)
 
 
 def register() -> None:
