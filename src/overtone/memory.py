@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from overtone.chat_recipe import DecoderRecipe
 from overtone.errors import UsageError, WeightsError, did_you_mean
 from overtone.models import adapters, decoder, weights
+from overtone.training.precision import products
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.516}
 """Of a stored weight; NF4 with double quantisation has 4.127 bits (Dettmers et al. 2023, section 3)."""
@@ -149,7 +150,7 @@ def _saved(body: _Body, recipe: DecoderRecipe, tokens: int) -> int:
     base: Any = body.backbone.get_base_model()
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"),
+        products("cpu", recipe.train.precision),
     ):
         base.base_model(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
     sizes = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in alive}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 
@@ -18,6 +17,7 @@ from overtone.preference_recipe import PreferenceRecipe
 from overtone.progress import step
 from overtone.run import Run
 from overtone.training.loop import Fit, Loop, TrainingData
+from overtone.training.precision import Precision
 from overtone.training.preference import PreferenceLoss
 from overtone.training.tasks import Task
 
@@ -34,7 +34,7 @@ class Validation:
 
     rows: PairedChats
     objective: PreferenceLoss
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
 
     def __call__(self, model: Model) -> dict[str, float]:
         """The mean loss, and the share of pairs whose better answer gained more than the worse."""

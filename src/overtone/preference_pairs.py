@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from overtone.models.answers import HEAD
 from overtone.models.causal import ChatModel
 from overtone.models.model import Model
 from overtone.preference_recipe import PreferenceRecipe
+from overtone.training.precision import Precision, products
 from overtone.training.preference import likelihoods
 
 TOKENS = 4096
@@ -114,7 +114,7 @@ def cut(recipe: PreferenceRecipe, model: ChatModel, each: Preference, answer: st
 
 
 @torch.inference_mode()
-def likely(model: Model, rows: PairedChats, precision: Literal["fp32", "bf16"] = "fp32") -> Tensor:
+def likely(model: Model, rows: PairedChats, precision: Precision = "fp32") -> Tensor:
     """The log-likelihood in nats of the better and of the worse answer of each pair, (N, 2), on the CPU.
 
     Args:
@@ -125,7 +125,7 @@ def likely(model: Model, rows: PairedChats, precision: Literal["fp32", "bf16"] =
     found = torch.zeros(len(rows), 2)
     for batch in by_length(rows.lengths, TOKENS):
         ids, marks = rows.pad(batch)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with products(model.device.type, precision):
             scores = model(ids.to(model.device), marks.to(model.device))[HEAD]
         said = likelihoods(scores, rows.wanted(batch).to(model.device), rows.counts_of(batch))
         found[batch] = said.view(2, -1).T.cpu()

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
 from pydantic import ValidationError
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from overtone.errors import MissingExtraError
 from overtone.models.adapters import LoraConfig
-from overtone.training import optim
+from overtone.training import checkpoint, optim
 from overtone.training.optim import (
     CosineSchedule,
     LinearSchedule,
@@ -17,7 +19,7 @@ from overtone.training.optim import (
     PlateauSchedule,
     multiplier,
 )
-from toys import build_model
+from toys import build_model, identical, parameters
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,59 @@ def test_the_optimiser_is_adamw_as_configured(tiny):
     assert isinstance(made, torch.optim.AdamW)
     assert {group["betas"] for group in made.param_groups} == {(0.8, 0.95)}
     assert {group["weight_decay"] for group in made.param_groups} == {0.01, 0.0}
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+def test_paged_it_is_the_same_optimiser(tiny):
+    """On a CPU, where bitsandbytes pages nothing; on a GPU it is what ``build`` takes."""
+    pytest.importorskip("bitsandbytes")
+    config, found = OptimConfig(paged=True, lr=1e-2), []
+    for make in (optim.build, lambda model, config: optim.paged(optim.groups(model, config), config)):
+        model = build_model(tiny)
+        made = make(model, config)
+        for step in range(3):
+            torch.manual_seed(step)
+            for group in made.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.randn_like(parameter)
+            made.step()
+        found.append(parameters(model))
+    assert type(made).__name__ == "PagedAdamW32bit"
+    assert all(torch.allclose(found[0][name], found[1][name], atol=1e-6) for name in found[0])
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+def test_paged_it_resumes(tiny, tmp_path):
+    """Three steps are two, a checkpoint, and one more."""
+    pytest.importorskip("bitsandbytes")
+
+    def begun():
+        model = build_model(tiny)
+        return model, optim.paged(optim.groups(model, OptimConfig(lr=1e-2)), OptimConfig(paged=True))
+
+    def go(made, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            for group in made.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.randn_like(parameter)
+            made.step()
+
+    (whole, one), (stopped, two), (resumed, three) = begun(), begun(), begun()
+    go(one, range(3))
+    go(two, range(2))
+    state = checkpoint.State(checkpoint.Progress(step=2, loss=0.0), {}, {})
+    checkpoint.save(tmp_path / "last", two, state, torch.get_rng_state()[None])
+    assert checkpoint.resume(tmp_path / "last", three, 0, 1) == state
+    go(three, [2])
+    assert identical(parameters(resumed), parameters(whole))
+    assert not identical(parameters(stopped), parameters(whole))
+
+
+def test_paged_without_bitsandbytes_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtraError, match="bnb"):
+        optim.paged([], OptimConfig(paged=True))
 
 
 @pytest.mark.parametrize("values", [{"lr": 0}, {"layer_decay": 1.1}, {"beta1": 1.0}, {"weight_decay": -1}])

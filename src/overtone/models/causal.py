@@ -299,9 +299,15 @@ def _storage(stored: str) -> dict[str, Any]:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=_computed_in(),
     )
     return {"dtype": torch.bfloat16, "quantization_config": settings}
+
+
+def _computed_in() -> torch.dtype:
+    """What 4-bit weights are read into: bf16, but where a GPU has none, fp16."""
+    lacks = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if lacks else torch.bfloat16
 
 
 def pack_four_bits(body: CausalBody, *, allowed: bool) -> None:

@@ -57,10 +57,12 @@ class State:
     Args:
         progress: where it stands.
         weighting: what the weighting of the tasks remembers, any JSON object.
+        scale: what the scale of the loss remembers, any JSON object.
     """
 
     progress: Progress
     weighting: Mapping[str, Any]
+    scale: Mapping[str, Any]
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> dict[str, torch.nn.Parameter]:
@@ -189,7 +191,9 @@ def resume(folder: Path, optimizer: torch.optim.Optimizer, process: int, process
         moments.setdefault(name, {})[kind] = value
     for name, parameter in _trained(optimizer).items():
         if name in moments:  # what was frozen until now has none yet
-            optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments[name].items()}
+            optimizer.state[parameter] = {
+                key: _placed(value, parameter, optimizer) for key, value in moments[name].items()
+            }
     states = tensors["random.safetensors"]["cpu"]
     if len(states) != processes:
         raise RunError(
@@ -202,7 +206,19 @@ def resume(folder: Path, optimizer: torch.optim.Optimizer, process: int, process
             if f"cuda.{i}" in tensors["random.safetensors"]:
                 torch.cuda.set_rng_state(tensors["random.safetensors"][f"cuda.{i}"], i)
     progress = dict(state["progress"])
-    return State(Progress(**{**progress, "plateau": Plateau(**progress["plateau"])}), state["weighting"])
+    told = Progress(**{**progress, "plateau": Plateau(**progress["plateau"])})
+    return State(told, state["weighting"], state["scale"])
+
+
+def _placed(value: Tensor, parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor | int:
+    """A state of an optimiser where the optimiser has it: bitsandbytes' pages it, and counts in numbers."""
+    if value.ndim == 0 and not value.is_floating_point():
+        return int(value)
+    buffer = getattr(optimizer, "get_state_buffer", None)
+    if buffer is None:
+        return value.to(parameter.device)
+    placed: Tensor = buffer(parameter, dtype=value.dtype)
+    return placed.copy_(value)
 
 
 def exists(folder: Path) -> bool:

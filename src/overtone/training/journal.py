@@ -28,12 +28,12 @@ class Step:
     Args:
         losses: of each task that had rows in it.
         weights: of every task in it.
-        norm: of the gradient, before clipping.
+        norm: of the gradient, before clipping; None where it overflowed and the step was left out.
     """
 
     losses: Mapping[str, float]
     weights: Mapping[str, float]
-    norm: float
+    norm: float | None
 
     @property
     def loss(self) -> float:
@@ -113,7 +113,8 @@ class Journal:
             "gradient_norm": step.norm,
             "rows_per_second": rows_per_second,
         }
-        self._log(row, "train", {name: row[name] for name in ("loss", "lr", "gradient_norm")})
+        told = {name: row[name] for name in ("loss", "lr", "gradient_norm")}
+        self._log(row, "train", {name: figure for name, figure in told.items() if figure is not None})
 
     def validation(self, row: Mapping[str, object], figures: Mapping[str, float]) -> None:
         """Log one validation."""

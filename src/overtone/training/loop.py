@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from overtone.training.cache import StateCache
 from overtone.training.freezing import FreezeConfig, NothingFrozen
 from overtone.training.journal import Journal, Step
 from overtone.training.optim import CosineSchedule, OptimConfig, PlateauSchedule, ScheduleConfig
+from overtone.training.precision import LossScale, Precision, products
 from overtone.training.stopping import EarlyStopping, InterruptedFitError, stop_signals
 from overtone.training.tasks import Task
 from overtone.training.weighting import FixedConfig, WeightingConfig
@@ -40,8 +40,10 @@ class TrainConfig(Config):
     epochs: int = Field(3, ge=1, description="times that every training row is read, at most")
     batch_size: int = Field(32, ge=1, description="rows a micro-batch, over all processes together")
     accumulation: int = Field(1, ge=1, description="micro-batches an optimiser step")
-    precision: Literal["fp32", "bf16"] = Field(
-        "bf16", description="of the matrix products; weights stay fp32"
+    precision: Precision = Field(
+        "bf16",
+        description="of the matrix products; weights stay fp32; fp16, where the loss is scaled, is for "
+        "devices without bf16",
     )
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     optim: OptimConfig = OptimConfig()
@@ -147,6 +149,7 @@ class Loop:
         torch.manual_seed(self.seed + self.accelerator.process_index)
         self.model.to(self.accelerator.device)
         self.optimizer = optim.build(self.model, self.config.optim)
+        self.scale = LossScale(self.accelerator.device.type, self.config.precision)
         self.weighting = weighting.build(
             self.config.weighting,
             {task.name: task.weight for task in self.tasks},
@@ -161,6 +164,7 @@ class Loop:
             )
             self.progress = state.progress
             self.weighting.restore(state.weighting)
+            self.scale.restore(state.scale)
         silent = not self.accelerator.is_main_process
         if not silent:
             self.run.rewind(self.progress.step)
@@ -282,18 +286,21 @@ class Loop:
             for parameter in self.model.heads[name].parameters():
                 parameter.grad = None
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.scale.unscale(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(trained, self.config.clip))
         found = {f"the loss of '{name}'": value for name, value in losses.items()}
-        for what, value in {**found, "the norm of the gradient": norm}.items():
+        if not self.scale.scales:
+            found["the norm of the gradient"] = norm
+        for what, value in found.items():
             if not math.isfinite(value):  # found before the weights are touched
                 raise TrainingError(
                     f"{what} is {value} at step {self.progress.step + 1}",
                     hint="lower train.optim.lr, or set train.precision=fp32; the last checkpoint is whole",
                 )
-        self.optimizer.step()
+        self.scale.step(self.optimizer)
         self.optimizer.zero_grad()
         self.weighting.observe(losses)
-        return Step(losses, weights, norm)
+        return Step(losses, weights, norm if math.isfinite(norm) else None)
 
     def _backward(self, rows: Sequence[int], shares: Mapping[str, float]) -> Tensor:
         """Add one micro-batch's gradient: this process's share of its rows.
@@ -312,7 +319,7 @@ class Loop:
         mine = mine or [rows[0]]
         inputs, mask = self.rows.pad(mine)
         device, places = self.accelerator.device, torch.tensor(mine)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with products(device.type, self.config.precision):
             outputs = self.forward(inputs.to(device), mask.to(device))
         loss = torch.zeros((), device=device)
         sums: list[Tensor] = []
@@ -324,7 +331,7 @@ class Loop:
                 sums.append(summed.detach())
             else:  # its head takes part all the same, where gradients are summed over processes
                 loss = loss + 0.0 * outputs[task.name].sum()
-        self.accelerator.backward(loss)
+        self.accelerator.backward(self.scale.scaled(loss))
         return torch.stack(sums) if sums else loss.new_zeros(0)
 
     def _report(self, step: Step, total: int) -> None:
@@ -370,6 +377,6 @@ class Loop:
         """Write the last checkpoint, with the random state of every process."""
         random = self.accelerator.gather(torch.get_rng_state().unsqueeze(0).to(self.accelerator.device)).cpu()
         if self.accelerator.is_main_process:
-            state = checkpoint.State(self.progress, self.weighting.state())
+            state = checkpoint.State(self.progress, self.weighting.state(), self.scale.state())
             checkpoint.save(self.run.checkpoints / "last", self.optimizer, state, random)
         self.accelerator.wait_for_everyone()

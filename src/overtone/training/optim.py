@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from overtone.config import Config
+from overtone.errors import MissingExtraError
 from overtone.models.model import Model
 
 
@@ -23,6 +24,11 @@ class OptimConfig(Config):
     weight_decay: float = Field(0.01, ge=0, description="share of a matrix taken off at rate 1")
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean of their squares")
+    paged: bool = Field(
+        False,
+        description="on a GPU, both means may be paged out to the host where memory is short (QLoRA, "
+        "Dettmers et al. 2023); needs the extra 'bnb'; nothing is paged on a CPU",
+    )
 
 
 _WARMUP = "optimiser steps; at most half of a fit's steps warm up, so that a short fit has its peak too"
@@ -106,6 +112,28 @@ def groups(model: Model, config: OptimConfig) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def build(model: Model, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over what is trained."""
-    return torch.optim.AdamW(groups(model, config), betas=(config.beta1, config.beta2), fused=True)
+def build(model: Model, config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW over what is trained.
+
+    Raises:
+        MissingExtraError: it is to be paged, and bitsandbytes is not installed.
+    """
+    found = groups(model, config)
+    if config.paged and model.device.type == "cuda":
+        return paged(found, config)
+    return torch.optim.AdamW(found, betas=(config.beta1, config.beta2), fused=True)
+
+
+def paged(found: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW over parameter groups, whose states a GPU may page out.
+
+    Raises:
+        MissingExtraError: bitsandbytes is not installed.
+    """
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise MissingExtraError("bnb", "train.optim.paged=true") from error
+    kind: Any = bitsandbytes.optim.PagedAdamW32bit  # type: ignore[attr-defined]
+    made: torch.optim.Optimizer = kind(found, betas=(config.beta1, config.beta2))
+    return made
