@@ -1,22 +1,16 @@
-"""A companion: what it hears, how likely people's replies are to it, what it forgot, what each term earns.
+"""A companion: what it hears, how likely people's replies are to it, and what it forgot.
 
-Runs: the companion first, then runs with a term left out or added, a seed or several of each, all with the
-same data and `split_seed`. Heads are set beside TF-IDF on the same rows, likelihoods beside the base in the
-same four bits. A variant is named by what its objective lacks or adds; its figures are means over its seeds,
-their bounds the extremes, and its difference is from the full companions of the same seeds.
+Heads are set beside TF-IDF on the same rows, likelihoods beside the base in the same four bits.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from overtone import kinds
-from overtone.companion_recipe import HEARD, CompanionRecipe
-from overtone.errors import DataError
+from overtone.companion_recipe import HEARD
 from overtone.evaluation.results import Figure, write_results
 from overtone.run import Run, read_json
 
@@ -84,70 +78,16 @@ def bounded(name: str, found: Mapping[str, float], unit: str = "share", against:
     return Figure(name, found["value"], found["low"], found["high"], unit=unit, against=against)
 
 
-def measured(run: Run) -> dict[str, float]:
-    """What a variant is compared in: the accuracy and macro-F1 of its heads, and bits a byte of each text."""
-    made = {
-        f"{name}.{measure}": told["model"]["figures"][measure]["value"]
-        for name in HEARD
-        if (told := standings(run, name))
-        for measure in MEASURES
-    }
-    return made | {
-        f"{text}.{BITS}": standings(run, text)["model"]["figures"][BITS]["value"] for text in parts(run)
-    }
-
-
-def ablations(runs: Sequence[Run]) -> Iterator[Figure]:
-    """Of each variant the mean over its seeds, and its difference from the companions of the same seeds.
-
-    Raises:
-        DataError: a run is no companion.
-    """
-    by_name: defaultdict[str, dict[int, dict[str, float]]] = defaultdict(dict)
-    for run in runs:
-        recipe = kinds.read(str(run.recipe))
-        if not isinstance(recipe, CompanionRecipe):
-            raise DataError(f"{run.folder} is no companion", hint="name runs of companion and its variants")
-        by_name[variant(recipe)][recipe.seed] = measured(run)
-    full = by_name["full"]
-    for name, seeds in by_name.items():
-        for measure in sorted(set.intersection(*(set(each) for each in seeds.values()))):
-            unit = "bits" if measure.endswith(BITS) else "share"
-            values = [each[measure] for each in seeds.values()]
-            yield extremes(f"companion-ablation.{name}.{measure}", values, unit, "mean over seeds, extremes")
-            both = [seed for seed in seeds if measure in full.get(seed, {})]
-            if name != "full" and both:
-                apart = [seeds[seed][measure] - full[seed][measure] for seed in both]
-                told = "full, the same seeds; extremes"
-                yield extremes(f"companion-ablation.{name}.{measure}.difference", apart, unit, told)
-
-
-def variant(recipe: CompanionRecipe) -> str:
-    """What a recipe leaves out of the objective, or adds to it."""
-    objective = recipe.objective
-    told = [f"no-{name}" for name in HEARD if name not in objective.heard]
-    return "-".join([*told, *(["safety"] if objective.safety else [])]) or "full"
-
-
-def extremes(name: str, values: Sequence[float], unit: str, against: str) -> Figure:
-    """A mean with the least and the most."""
-    return Figure(name, sum(values) / len(values), min(values), max(values), len(values), unit, against)
-
-
 def main() -> None:
     """Compare and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path, help="The companion, such as runs/companion.")
-    parser.add_argument("--ablations", nargs="*", type=Path, default=[], help="Runs of one cut, all seeds.")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 
-    run, others = Run(options.run), [Run(folder) for folder in options.ablations]
+    run = Run(options.run)
     made = [*heard(run), *likely(run), *replied(run)]
-    made += ablations(others) if others else []
-    words = ["python benchmarks/companion.py", str(options.run)]
-    words += ["--ablations", *map(str, options.ablations)] if others else []
-    write_results(options.output, " ".join(words), SEED, made)
+    write_results(options.output, f"python benchmarks/companion.py {options.run}", SEED, made)
     for each in made:
         print(f"{each.name} {each.value:.4f} {each.unit}")
 

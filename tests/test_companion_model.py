@@ -98,17 +98,19 @@ def test_what_a_run_leaves(run):
 
 
 def test_what_is_read_again_hears_the_same(run, loaded):
-    """The heads on the states of transformers' own model, a conversation at a time."""
-    found = loaded.hear([ASKED, LATER])
-    for place, turns in enumerate((ASKED, LATER)):
+    """The heads on the states of transformers' own model, a conversation at a time; one begins another."""
+    conversations = [ASKED, LATER, LATER[:1], ASKED]
+    found = loaded.hear(conversations)
+    for place, turns in enumerate(conversations):
         ids = torch.tensor([chat.prompt(loaded.body.tokenizer, framed(turns, "Listen."))])
         with torch.no_grad():
             last = loaded.body.backbone(input_ids=ids, output_hidden_states=True).hidden_states[-1][:, -1]
             for name, head in loaded.heads.items():
                 shares = head.layers(last).softmax(-1)[0]
                 assert np.allclose(found[name][place], shares.numpy(), atol=1e-5)
-    assert found["emotion"].shape == (2, 32)
-    assert found["strategy"].shape == (2, 8)
+    assert found["emotion"].shape == (4, 32)
+    assert found["strategy"].shape == (4, 8)
+    assert not np.allclose(found["emotion"][1], found["emotion"][2])
 
 
 def test_the_objective_is_the_weighted_sum(weights, data, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from overtone.data.batches import by_length
 from overtone.data.chat import OPENS, Turn, Turns
 from overtone.inference import reflect
 from overtone.inference.converse import fitting
+from overtone.inference.prefixes import together
 from overtone.inference.reflect import Guess, Reflection
 from overtone.models import store
 from overtone.models.causal import CausalBody
@@ -67,6 +68,8 @@ class CompanionSystem(ChatSystem):
     def hear(self, conversations: Sequence[Turns]) -> dict[str, NDArray[np.float64]]:
         """What the heads read at the end of N conversations, before any reply.
 
+        What several begin with, as do the turns of one conversation, is read once.
+
         Args:
             conversations: each ends with the user's turn; one that is too long loses its oldest exchanges.
 
@@ -82,20 +85,24 @@ class CompanionSystem(ChatSystem):
             for turns in conversations
         ]
         found = {name: np.zeros((len(prompts), len(LABELS[name]))) for name in self.heads}
-        for rows in by_length(np.array([len(prompt) for prompt in prompts]), TOKENS):
-            width = max(len(prompts[row]) for row in rows)
+        read = together(prompts)
+        for rows in by_length(np.array([len(each.tokens) for each in read]), TOKENS):
+            batch = [read[row] for row in rows]
+            width = max(len(each.tokens) for each in batch)
             ids, marks = (
                 torch.zeros(len(rows), width, dtype=torch.long),
                 torch.zeros(len(rows), width, 2, dtype=torch.long),
             )
-            for place, row in enumerate(rows):
-                n = len(prompts[row])
-                ids[place, :n] = torch.tensor(prompts[row])
-                marks[place, :n, 0] = 1
-                marks[place, n - 1, 1] = OPENS
+            for place, each in enumerate(batch):
+                ids[place, : len(each.tokens)] = torch.tensor(each.tokens)
+                marks[place, : len(each.tokens), 0] = 1
+                marks[place, list(each.ends), 1] = OPENS
             states = self.body(ids.to(self.device), marks.to(self.device))
+            ended = [prompts for each in batch for prompts in each.ends.values()]
+            seen = [state for state, prompts in enumerate(ended) for _ in prompts]
+            asked = [prompt for prompts in ended for prompt in prompts]
             for name, head in self.heads.items():
-                found[name][rows] = head(states).float().softmax(-1).cpu().numpy()
+                found[name][asked] = head(states).float().softmax(-1).cpu().numpy()[seen]
         return found
 
     def speak(self, conversations: Sequence[Turns], *, tuned: bool = True, **settings: Any) -> list[str]:  # noqa: ANN401 - any JSON value
