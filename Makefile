@@ -62,6 +62,11 @@ results: setup
 	$(BIN)/python benchmarks/tutor.py runs/tutor-knowledge runs/tutor-style runs/tutor-knowledge-alone \
 		runs/tutor-all runs/tutor-lstm
 	$(BIN)/python benchmarks/decoder.py --rows 48 --repeats 3
+	$(BIN)/python benchmarks/qlora.py --rows 48 --repeats 3
+	$(BIN)/overtone run companion
+	$(BIN)/python benchmarks/companion.py runs/companion
+	$(BIN)/python benchmarks/companion_ablations.py
+	$(BIN)/python benchmarks/safety.py runs/companion
 	$(BIN)/python benchmarks/explain_gap.py
 	$(BIN)/python benchmarks/search_scale.py
 	$(BIN)/python benchmarks/readme.py

@@ -27,7 +27,7 @@ from typing import Any
 import peft
 import torch
 
-from overtone import chat_model, chat_prompt, kinds
+from overtone import chat_model, chat_prompt, kinds, memory
 from overtone.chat_model import Validation
 from overtone.chat_prompt import framed
 from overtone.chat_recipe import ChatRecipe
@@ -53,8 +53,8 @@ HALVES = 2
 PACK = 512
 
 
-def recipe_of(rows: int) -> ChatRecipe:
-    """The second stage by itself, one epoch."""
+def recipe_of(rows: int, stored: str = "bf16") -> ChatRecipe:
+    """The second stage by itself, one epoch, its frozen weights stored as named."""
     found = kinds.read(
         "tutor-knowledge",
         [
@@ -67,6 +67,7 @@ def recipe_of(rows: int) -> ChatRecipe:
             f"train.optim.lr={RATE}",
             "train.schedule.warmup_steps=0",
             f"train.checkpoint_every={10 * rows}",
+            f"body.stored={stored}",
         ],
     )
     assert isinstance(found, ChatRecipe)
@@ -108,6 +109,7 @@ def ours(recipe: ChatRecipe, train: Sequence[Record], held_out: Sequence[Record]
     return {
         "seconds": seconds,
         "tokens": int(rows.lengths.sum()),
+        "weights": memory.held(model.body),
         "loss": judged(recipe, model.body, held_out),
     }
 

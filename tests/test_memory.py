@@ -74,8 +74,27 @@ def test_four_bits_are_less_than_eight(recipe):
     assert sizes[0] < sizes[2]
 
 
-def test_doctor_tells_it():
-    found = doctor.memory_of("tutor-qwen", [])
+def test_what_lies_in_memory_is_what_is_counted(recipe):
+    """To the byte where nothing is quantised; tied weights once."""
+    for stored in ("fp32", "bf16"):
+        given = changed(recipe, stored=stored)
+        body = causal.build(given.body, given.adapter).body
+        adapted = sum(each.numel() * 4 for each in body.parameters() if each.requires_grad)
+        buffers = sum(each.numel() * each.element_size() for each in body.buffers())
+        assert memory.held(body) == memory.need(given).weights + adapted + buffers
+
+
+def test_in_four_bits_a_weight_takes_what_is_published(tmp_path):
+    """A layer of 1,024 × 1,024: the paper's 4.127 bits, and some hundred bytes to read it by."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    settings = {"bias": False, "compress_statistics": True, "quant_type": "nf4"}
+    layer = bitsandbytes.nn.Linear4bit(1024, 1024, **settings).to("cpu")
+    assert memory.held(layer) == pytest.approx(1024**2 * memory.BYTES["nf4"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["tutor-qwen", "companion-qwen"])
+def test_doctor_tells_it(name):
+    found = doctor.memory_of(name, [])
     assert set(found) == {"weights", "adapter", "states", "scores", "total", "here"}
     assert found["weights"].endswith(" GB")
 

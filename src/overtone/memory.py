@@ -15,7 +15,7 @@ from overtone.errors import UsageError, WeightsError, did_you_mean
 from overtone.models import adapters, decoder, weights
 from overtone.training.precision import products
 
-BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.516}
+BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.516}
 """Of a stored weight; NF4 with double quantisation has 4.127 bits (Dettmers et al. 2023, section 3)."""
 
 QUANTISED = ("int8", "nf4")
@@ -56,6 +56,17 @@ class Need:
         """Each part in GB, for people."""
         parts = {**asdict(self), "total": self.total}
         return {name: f"{size / 1e9:.2f} GB" for name, size in parts.items()}
+
+
+def held(body: nn.Module) -> int:
+    """Bytes of a model's weights as they lie in memory, with what a quantised one is read by."""
+    stored = [*body.parameters(), *body.buffers()]
+    for parameter in body.parameters():
+        state: Any = getattr(parameter, "quant_state", None)
+        parts = () if state is None else state.as_dict(packed=True).values()
+        stored += [part for part in parts if isinstance(part, Tensor)]
+    sizes = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in stored}
+    return sum(sizes.values())
 
 
 def need(recipe: DecoderRecipe) -> Need:
