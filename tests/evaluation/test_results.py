@@ -171,6 +171,17 @@ def test_a_page_may_show_some_figures(tmp_path):
     assert "emotion.test.accuracy" in caught.value.hint
 
 
+def test_a_page_may_show_every_command(tmp_path):
+    for name in ("two", "one"):
+        write_results(tmp_path / f"{name}.json", f"python {name}.py", 7, FIGURES[:1])
+    text = render("<!-- results:every -->\n<!-- /results -->", tmp_path)
+    assert re.findall(r"^\| `(\w+)` \| `(.*?)` \| 1 \|", text, re.MULTILINE) == [
+        ("one", "python one.py"),
+        ("two", "python two.py"),
+    ]
+    assert render(text, tmp_path) == text
+
+
 def test_two_tables_in_one_text(tmp_path):
     for name in ("one", "two"):
         write_results(tmp_path / f"{name}.json", name, 7, [Figure(f"{name}.test.accuracy", 1)])

@@ -35,6 +35,8 @@ DIRTY = "+dirty"
 """Follows a commit from which tracked files differ."""
 
 OPENING, CLOSING = "<!-- results:", "<!-- /results -->"
+EVERY = "every"
+"""The name under which a page shows no figures, but the command of every file of results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,28 @@ def table(results: Results, names: Sequence[str] = ()) -> str:
     return "\n".join([*rows, "", f"{made} · {results.hardware} · torch {torch_version}"])
 
 
+def commands(results_dir: Path) -> str:
+    """A Markdown table of every file of results: what made it, where it stood, how many figures it has."""
+    rows = ["| results | command | figures | commit | date | on |", "| --- | --- | ---: | --- | --- | --- |"]
+    for path in sorted(results_dir.glob("*.json")):
+        found = load_results(path)
+        cells = (
+            f"`{path.stem}`",
+            f"`{found.command}`",
+            f"{len(found.figures):,}",
+            _short(found.commit),
+            found.date,
+            found.hardware,
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def render(text: str, results_dir: Path) -> str:
     """The text with every part between ``<!-- results:NAME -->`` and ``<!-- /results -->`` made anew.
 
-    Names of figures may follow the name of the results, see ``table``.
+    Names of figures may follow the name of the results, see ``table``; of the name ``every`` see
+    ``commands``.
 
     Raises:
         DataError: a marker without its end, a name without a results file, or of no figure in it.
@@ -191,6 +211,8 @@ def render(text: str, results_dir: Path) -> str:
 
     def made(match: re.Match[str]) -> str:
         name = match[1]
+        if name == EVERY:
+            return f"{OPENING}{EVERY} -->\n{commands(results_dir)}\n{CLOSING}"
         path = results_dir / f"{name}.json"
         if not path.is_file():
             known = [found.stem for found in results_dir.glob("*.json")]
