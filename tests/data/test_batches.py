@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def flat(steps):
 def test_an_epoch_holds_each_row_once(lengths, size, accumulation, seed):
     steps = plan(lengths, size, accumulation, seed)
     assert sorted(flat(steps)) == list(range(len(lengths)))
-    assert all(1 <= len(rows) <= size for step in steps for rows in step)
+    assert all(rows for step in steps for rows in step)
     assert all(1 <= len(step) <= accumulation for step in steps)
     full = size * accumulation
     short = [step for step in steps if sum(map(len, step)) < full]
@@ -37,7 +39,31 @@ def test_a_step_holds_the_same_rows_however_it_is_cut(lengths, seed):
     for size, accumulation in ((1, 12), (3, 4), (6, 2)):
         steps = plan(lengths, size, accumulation, seed)
         assert [flat([step]) for step in steps] == whole
-        assert all(len(rows) == size for step in steps for rows in step[:-1])
+        assert all(len(rows) % size == 0 for step in steps for rows in step[:-1])
+
+
+def area(lengths, rows):
+    return len(rows) * lengths[rows].max()
+
+
+@settings(max_examples=60)
+@given(lengths_of_rows, st.integers(1, 5), st.integers(0, 9))
+def test_short_rows_are_read_together_in_no_more_room(lengths, size, seed):
+    """No batch is larger than the largest of whole micro-batches, and no two neighbours would fit in one."""
+    steps = plan(lengths, size, 4, seed)
+    every = [flat([step]) for step in steps]
+    uncut = [rows[i : i + size] for rows in every for i in range(0, len(rows), size)]
+    room = max(area(lengths, rows) for rows in uncut)
+    assert max(area(lengths, rows) for step in steps for rows in step) == room
+    for step in steps:
+        assert all(area(lengths, [*one, *other[:size]]) > room for one, other in pairwise(step))
+
+
+def test_short_rows_by_hand():
+    """Four rows of 2 tokens fit where one of 8 does; the long ones stay by themselves."""
+    lengths = np.array([2, 2, 2, 2, 8, 8, 8, 8])
+    steps = sorted(plan(lengths, 1, 4, 0), key=len)
+    assert [[len(rows) for rows in step] for step in steps] == [[4], [1, 1, 1, 1]]
 
 
 def test_the_order_is_the_seed_s():

@@ -125,12 +125,13 @@ def plan(
 
     Rows are shuffled, sorted by length inside a bucket of ``BUCKET`` steps, cut into steps of
     ``batch_size * accumulation`` rows, and the steps are shuffled. A step holds the same rows however it is
-    cut into micro-batches, so 4 × 1 and 1 × 4 are the same step.
+    cut into micro-batches, so 4 × 1 and 1 × 4 are the same step. Micro-batches of short rows are put
+    together where that takes no more room than the largest of the epoch, which has to fit anyway.
 
     Args:
         lengths: tokens in each row, (N,).
-        batch_size: rows a micro-batch.
-        accumulation: micro-batches a step.
+        batch_size: rows a micro-batch, of the longest rows.
+        accumulation: micro-batches a step, of the longest rows.
         seed: of this epoch's shuffle.
         rows: the rows of this epoch, from ``mixture``; None: each row once.
     """
@@ -144,4 +145,21 @@ def plan(
         for low in range(0, len(bucket), rows_a_step):
             chosen = bucket[low : low + rows_a_step].tolist()
             steps.append([chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)])
-    return [steps[i] for i in generator.permutation(len(steps))]
+    room = max((_room(batch, lengths) for step in steps for batch in step), default=0)
+    return [_together(steps[i], lengths, room) for i in generator.permutation(len(steps))]
+
+
+def _room(rows: Sequence[int], lengths: NDArray[np.int64]) -> int:
+    """Tokens of a batch, padding counted."""
+    return len(rows) * int(lengths[list(rows)].max())
+
+
+def _together(step: list[list[int]], lengths: NDArray[np.int64], room: int) -> list[list[int]]:
+    """A step's micro-batches in their order, neighbours put together as long as there is room."""
+    found = [step[0]]
+    for batch in step[1:]:
+        if _room([*found[-1], *batch], lengths) <= room:
+            found[-1] = [*found[-1], *batch]
+        else:
+            found.append(batch)
+    return found

@@ -39,7 +39,11 @@ class TrainConfig(Config):
 
     epochs: int = Field(3, ge=1, description="times that every training row is read, at most")
     batch_size: int = Field(32, ge=1, description="rows a micro-batch, over all processes together")
-    accumulation: int = Field(1, ge=1, description="micro-batches an optimiser step")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        description="micro-batches an optimiser step; of short rows fewer, where they fit together",
+    )
     precision: Precision = Field(
         "bf16",
         description="of the matrix products; weights stay fp32; fp16, where the loss is scaled, is for "
