@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from overtone.data.crisis import INNOCENT, KINDS, NEED_OF, NEEDS, TRAIN, read_cases
-from overtone.data.leakage import LeakageConfig, near_pairs
+from overtone.data.crisis import HELD_OUT, INNOCENT, KINDS, NEED_OF, NEEDS, TRAIN, read_cases
+from overtone.data.leakage import LeakageConfig, near_between, near_pairs
 from overtone.data.text import fold, words
 
 
@@ -31,6 +31,13 @@ def test_no_conversation_stands_twice_or_nearly(cases):
     assert [text for text, n in folded.items() if n > 1] == []
     texts = [case.text for case in cases]
     assert [(texts[i], texts[j]) for i, j, _ in near_pairs(texts, LeakageConfig().near)] == []
+
+
+def test_nothing_that_examines_the_detector_is_learnt_from(cases):
+    held = read_cases(HELD_OUT)
+    assert list(near_between([case.text for case in cases], [case.text for case in held], 0.5)) == []
+    last = {fold(case.turns[-1].text) for case in held}
+    assert [case.id for case in cases if fold(case.turns[-1].text) in last] == []
 
 
 def test_no_opening_is_a_template(cases):
