@@ -256,11 +256,15 @@ def tutor(tiny, folder):
 
 def listeners(folder, monkeypatch):
     """A companion that is kept near its base and sits EQ-Bench, and one that goes on from it with pairs."""
+    pytest.importorskip("bitsandbytes")
     weights, data = write_chat(folder / "listening"), write_support(folder / "support")
     monkeypatch.setattr(conversations, "opened", lambda choice, _: (choice.build(), data / choice.kind))
     monkeypatch.setattr(eq_exam, "questions", lambda config: (question(),))
     values = companion(
-        weights, objective={"safety": 0.1, "prompts": 2, "prompt_tokens": 4}, train={"epochs": 1}
+        weights,
+        objective={"safety": 0.1, "prompts": 2, "prompt_tokens": 4},
+        body={"stored": "nf4"},
+        train={"epochs": 1},
     )
     general = [{"kind": "table", "path": str(write_documents(folder / "beside.jsonl", 5))}]
     beside = {"general": general, "general_tokens": 50, "window": 32}

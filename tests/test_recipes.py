@@ -33,6 +33,7 @@ from overtone.data.sources import (
     politeness,
 )
 from overtone.data.split import SPLITS
+from overtone.errors import UsageError
 from overtone.run import Run, read_json
 from toys import chat, language, write_answers, write_chat, write_documents
 
@@ -301,6 +302,20 @@ def test_every_companion_trains_and_reports(name, tmp_path, supporters, monkeypa
     loaded = system.load(run.folder)
     assert tuple(loaded.heads) == resolved.objective.heard
     assert loaded.respond([Turn("user", "My dog has died.")], max_tokens=4).reflection.needed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["train.precision=fp16"],
+        ["body.half=fp16"],
+        ["body.stored=bf16", "train.precision=fp16"],
+    ],
+)
+def test_two_kinds_of_half_precision_are_not_mixed(changes):
+    with pytest.raises(UsageError, match=r"what is frozen is in (bf16|fp16)"):
+        kinds.read("companion", changes)
+    assert kinds.read("companion", [*changes, "body.stored=fp32", "body.half=bf16"])
 
 
 @pytest.mark.parametrize("name", OF_KIND["preference"])

@@ -79,6 +79,16 @@ class DecoderRecipe(BaseRecipe):
     pack: int = Field(512, ge=0, description="tokens up to which conversations share a row; 0: none do")
     train: TrainConfig
 
+    @model_validator(mode="after")
+    def _halves_agree(self) -> DecoderRecipe:
+        half = self.body.half if self.body.quantised else self.body.stored
+        if {half, self.train.precision} == {"bf16", "fp16"}:  # PyTorch mixes the two nowhere
+            raise ValueError(
+                f"train.precision={self.train.precision}: what is frozen is in {half}; "
+                "set body.half to the same, or body.stored=fp32"
+            )
+        return self
+
 
 class ChatRecipe(DecoderRecipe):
     """Everything that a run of a decoder that answers questions depends on, every default written out."""

@@ -18,9 +18,6 @@ from overtone.training.precision import products
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.516}
 """Of a stored weight; NF4 with double quantisation has 4.127 bits (Dettmers et al. 2023, section 3)."""
 
-QUANTISED = ("int8", "nf4")
-"""Kinds of storage that leave embeddings in bf16."""
-
 TRAINED = 4.0 + 4.0 + 8.0
 """Bytes of a trained weight: itself, its gradient, and the two moments of Adam, all in fp32."""
 
@@ -85,7 +82,8 @@ def need(recipe: DecoderRecipe) -> Need:
     embeddings = sum(each.weight.numel() for each in model.modules() if isinstance(each, nn.Embedding))
     every = sum(each.numel() for each in model.parameters())
     stored = BYTES[recipe.body.stored]
-    spared = embeddings * (BYTES["bf16"] - stored) if recipe.body.stored in QUANTISED else 0.0
+    # Quantised, embeddings are left in half precision.
+    spared = embeddings * (BYTES[recipe.body.half] - stored) if recipe.body.quantised else 0.0
     adapted = _adapted(model, recipe)
     tokens = recipe.train.batch_size * recipe.body.max_length
     layers, width = int(config.num_hidden_layers), int(config.hidden_size)
@@ -141,7 +139,7 @@ def _kept(config: PreTrainedConfig, recipe: DecoderRecipe) -> float:
     each_layer = ("layer_types",)  # a list of one a layer, made anew where it is left out
     settings = {name: value for name, value in config.to_dict().items() if name not in each_layer}
     one = type(config).from_dict({**settings, "num_hidden_layers": 1, "vocab_size": 8})
-    body = _Body(_built(one, torch.bfloat16))
+    body = _Body(_built(one, torch.float16 if recipe.body.half == "fp16" else torch.bfloat16))
     adapters.attach(body, recipe.adapter, causal=True)
     body.train()
     # What does not grow with the tokens, such as weights in another precision, is in both and falls out.

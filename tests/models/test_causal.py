@@ -8,6 +8,7 @@ import random
 import peft
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 from transformers import AutoModelForCausalLM, GraniteConfig, GraniteForCausalLM
 
@@ -394,11 +395,21 @@ def test_quantised_weights_name_their_extra(folder, monkeypatch):
             model(folder, stored=stored)
 
 
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def test_half_is_of_quantised_weights(folder):
+    with pytest.raises(ValidationError, match="stored in bf16"):
+        DecoderConfig(weights=str(folder), half="fp16")
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
 @pytest.mark.parametrize("stored", ["int8", "nf4"])
-def test_quantised_weights_train(folder, chats, stored):
+def test_quantised_weights_train(folder, chats, stored, half):
     pytest.importorskip("bitsandbytes")
-    made, rows = model(folder, stored=stored), collect(chats, 2, pack=400)
-    with torch.autocast("cpu", torch.bfloat16):
+    made, rows = model(folder, stored=stored, half=half), collect(chats, 2, pack=400)
+    assert made.body.causal.get_input_embeddings().weight.dtype == HALVES[half]
+    with torch.autocast("cpu", HALVES[half]):
         found = AnswerLoss(rows).total(made(*rows.pad([0, 1]))[HEAD], torch.arange(2))
     found.backward()
     assert all(p.grad is not None for p in made.parameters() if p.requires_grad)

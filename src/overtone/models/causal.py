@@ -13,7 +13,7 @@ import peft
 import safetensors
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -57,9 +57,25 @@ class DecoderConfig(Config):
         description="how the frozen weights are kept; adapters are fp32; int8 and nf4 (QLoRA, Dettmers et "
         "al. 2023) need the extra 'bnb'",
     )
+    half: Literal["bf16", "fp16"] = Field(
+        "bf16",
+        description="of int8 and nf4: what they are read into, and what is not quantised; fp16 goes with "
+        "train.precision=fp16",
+    )
     checkpointing: bool = Field(
         False, description="compute a layer's states again for its gradient: less memory, more time"
     )
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the frozen weights are kept in 8 or 4 bits."""
+        return self.stored in ("int8", "nf4")
+
+    @model_validator(mode="after")
+    def _half_is_read(self) -> DecoderConfig:
+        if self.half == "fp16" and not self.quantised:
+            raise ValueError(f"half: is of int8 and nf4, and the weights are stored in {self.stored}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +286,7 @@ def _read(folder: Path, config: DecoderConfig) -> CausalBody:
         attn_implementation="sdpa" if torch.cuda.is_available() else attention.WRITTEN_OUT,
         use_safetensors=True,
         output_loading_info=True,
-        **_storage(config.stored),
+        **_storage(config),
     )
     backbone: nn.Module = loaded[0]
     missing = sorted(loaded[1]["missing_keys"])
@@ -282,32 +298,27 @@ def _read(folder: Path, config: DecoderConfig) -> CausalBody:
     return body
 
 
-def _storage(stored: str) -> dict[str, Any]:
+def _storage(config: DecoderConfig) -> dict[str, Any]:
     """What ``from_pretrained`` is told.
 
     Raises:
         MissingExtraError: quantised weights need bitsandbytes.
     """
-    if stored in ("fp32", "bf16"):
-        return {"dtype": torch.float32 if stored == "fp32" else torch.bfloat16}
+    if not config.quantised:
+        return {"dtype": torch.float32 if config.stored == "fp32" else torch.bfloat16}
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bnb", f"body.stored={stored}")
-    if stored == "int8":
+        raise MissingExtraError("bnb", f"body.stored={config.stored}")
+    half = torch.bfloat16 if config.half == "bf16" else torch.float16
+    if config.stored == "int8":
         eight = BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
-        return {"dtype": torch.bfloat16, "quantization_config": eight}
+        return {"dtype": half, "quantization_config": eight}
     settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=_computed_in(),
+        bnb_4bit_compute_dtype=half,
     )
-    return {"dtype": torch.bfloat16, "quantization_config": settings}
-
-
-def _computed_in() -> torch.dtype:
-    """What 4-bit weights are read into: bf16, but where a GPU has none, fp16."""
-    lacks = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.float16 if lacks else torch.bfloat16
+    return {"dtype": half, "quantization_config": settings}
 
 
 def pack_four_bits(body: CausalBody, *, allowed: bool) -> None:
