@@ -171,7 +171,7 @@ def test_an_unknown_key_in_a_union_names_the_kind_s_own_keys(tmp_path, where):
 WRONG = [
     ("train.epochs=0", "train.epochs: input should be greater than or equal to 1 (found 0)"),
     ("train.epochs=many", "train.epochs: input should be a valid integer"),
-    ("train.precision=fp16", "train.precision: input should be 'fp32' or 'bf16' (found 'fp16')"),
+    ("train.precision=fp8", "train.precision: input should be 'fp32', 'bf16' or 'fp16' (found 'fp8')"),
     ("train.schedule.kind=cosin", "train.schedule.kind: no 'cosin': did you mean 'cosine'?"),
     ("train.schedule={warmup_steps: 3}", "'train.schedule.kind' is missing"),
     (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overtone.data.chat import Turn
-from overtone.inference.crisis_views import BEFORE, LIMIT, WINDOW, View, views, windows
+from overtone.inference.crisis_views import BEFORE, LIMIT, SAYING, USUAL, WINDOW, View, views, windows
 
 
 def test_one_message_is_one_look():
@@ -49,11 +49,30 @@ def test_every_word_of_a_message_is_in_a_window(parts):
     found = windows(" ".join(parts))
     assert all(len(window) <= WINDOW for window in found)
     if len(found) < LIMIT:
-        assert set(parts) <= {word for window in found for word in window.split()}
+        small = [window for window in found if len(window) <= SAYING]
+        assert set(parts) <= {word for window in small or found for word in window.split()}
+
+
+def test_a_usual_message_is_looked_at_as_a_whole():
+    usual = "words " * (USUAL // 6)
+    assert windows(usual) == [usual.strip()]
+    longer = f"{usual}and some more".strip()
+    assert windows(longer)[-1] == longer
+    assert len(windows(longer)) > 1
+
+
+def test_sentences_that_fit_stand_together_and_none_is_cut():
+    """By hand: two fit, a third does not; a line ends one too; what is contained is not looked at again."""
+    one, two, three = ("a" * 49 + ".", "b" * 59 + "!", "c" * 50 + "?")
+    text = f"{one} {two}\n{three} d"
+    *small, whole = windows(text)
+    assert small == [f"{one} {two}", f"{two} {three} d"]
+    assert whole == f"{one} {two} {three} d"
 
 
 def test_a_message_of_a_megabyte_is_looked_at_from_both_ends():
     found = windows("first " + "word " * 200_000 + "last")
-    assert len(found) == LIMIT
-    assert found[0].startswith("first")
-    assert found[-1].endswith("last")
+    assert len(found) == 2 * LIMIT
+    for of_a_size in (found[:LIMIT], found[LIMIT:]):
+        assert of_a_size[0].startswith("first")
+        assert of_a_size[-1].endswith("last")

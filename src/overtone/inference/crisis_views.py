@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overtone.data.chat import Turn
 
+USUAL = 160
+"""Characters of a message that is only looked at as a whole: as long as most that were learnt from."""
+
+SAYING = 120
+"""Of a longer one, characters of the sentences that are looked at together: as much as somebody mostly says,
+so that nothing is hidden by what stands around it."""
+
 WINDOW, STEP = 400, 300
-"""Characters of a message that are looked at together, and how far the next window starts: the end of a
-paragraph must not be what a model cuts off."""
+"""Characters of a longer one that are looked at together as well, and how far the next window starts."""
 
 BEFORE = 500
 """Characters of what was said before, the latest."""
@@ -17,8 +24,11 @@ BEFORE = 500
 SAID = 100
 """Characters of a listener's turn that are looked at: a long one must not push out what the person said."""
 
-LIMIT = 40
-"""Windows of a message at most, half of them its first and half its last: nobody can make the policy wait."""
+LIMIT = 60
+"""Windows of one size at most, half of them the first and half the last: nobody can make the policy wait."""
+
+
+_END = re.compile(r"(?<=[.!?…])\s+|\s*\n\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,38 @@ def views(turns: Sequence[Turn]) -> list[View]:
 
 
 def windows(text: str) -> list[str]:
-    """A text in overlapping windows, cut at spaces where there are any."""
+    """A text as a whole, or where it is long by sentences that stand together, and then in larger windows."""
     whole = " ".join(text.split())
-    if len(whole) <= WINDOW:
+    if len(whole) <= USUAL:
         return [whole]
+    return _both_ends(_sayings(text)) + _both_ends(_cut(whole, WINDOW, STEP))
+
+
+def _sayings(text: str) -> list[str]:
+    """Sentences in their order, as many together as fit; each run begins a sentence later and ends later."""
+    sentences = [" ".join(part.split()) for part in _END.split(text)]
+    parts = [piece for sentence in sentences if sentence for piece in _cut(sentence, SAYING, SAYING * 2 // 3)]
+    made, reached = list[str](), 0
+    for first in range(len(parts)):
+        last = max(first + 1, reached)
+        while last < len(parts) and len(" ".join(parts[first : last + 1])) <= SAYING:
+            last += 1
+        if last > reached:
+            made.append(" ".join(parts[first:last]))
+            reached = last
+    return made
+
+
+def _cut(text: str, size: int, step: int) -> list[str]:
+    """Overlapping pieces, cut at spaces where there are any."""
+    if len(text) <= size:
+        return [text]
     made = []
-    for start in range(0, len(whole) - WINDOW + STEP, STEP):
-        piece = whole[start : start + WINDOW]
+    for start in range(0, len(text) - size + step, step):
+        piece = text[start : start + size]
         made.append(piece.partition(" ")[2] or piece if start else piece)
-    return made if len(made) <= LIMIT else made[: LIMIT // 2] + made[-LIMIT // 2 :]
+    return made
+
+
+def _both_ends(found: list[str]) -> list[str]:
+    return found if len(found) <= LIMIT else found[: LIMIT // 2] + found[-LIMIT // 2 :]
