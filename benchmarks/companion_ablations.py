@@ -8,6 +8,7 @@ are the extremes; a difference is from the full objective with the same seed.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from overtone import dispatch, kinds
 from overtone.companion_recipe import HEARD
 from overtone.evaluation.results import Figure, write_results
 from overtone.run import Run, read_json
+from overtone.training.stopping import InterruptedFitError
 
 RESULTS = Path(__file__).parent / "results" / "companion-ablations.json"
 RECIPE = "companion-cut"
@@ -36,11 +38,18 @@ Measured = Mapping[str, float]
 
 
 def trained(arm: str, seed: int, folder: Path) -> Run:
-    """The finished run of an arm with a seed; trained now, as far as it is not."""
+    """The finished run of an arm with a seed; trained now, as far as it is not.
+
+    Raises:
+        SystemExit: somebody stopped it.
+    """
     run = Run(folder / f"{arm}-{seed}")
     if not (run.folder / "report.md").exists():
         changes = [*ARMS[arm], f"seed={seed}", f"name={run.name}"]
-        dispatch.run(kinds.read(RECIPE, changes), run)
+        try:
+            dispatch.run(kinds.read(RECIPE, changes), run)
+        except InterruptedFitError as error:
+            sys.exit(f"{error.what}\n  → the same command goes on")
     return run
 
 
@@ -82,7 +91,9 @@ def main() -> None:
     """Train, compare and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/companion-ablations"), help="Where they are.")
-    parser.add_argument("--arms", nargs="*", choices=ARMS, default=[], help="Train these alone, for now.")
+    parser.add_argument(
+        "--arms", nargs="*", choices=ARMS, default=[], help="Train these, and compare nothing."
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 

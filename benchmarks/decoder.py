@@ -178,13 +178,13 @@ def side(name: str, rows: int) -> dict[str, float]:
     return {**found, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
-def apart(name: str, rows: int) -> dict[str, float]:
-    """One side in a process of its own.
+def apart(script: str, name: str, rows: int) -> dict[str, float]:
+    """One side of a script in a process of its own.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    command = [sys.executable, __file__, "--side", name, "--rows", str(rows)]
+    command = [sys.executable, script, "--side", name, "--rows", str(rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(f"{name}: {found['tokens'] / found['seconds']:.0f} tokens/s, loss {found['loss']:.3f}")
@@ -237,7 +237,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
     for _ in range(options.repeats):
         for name in SIDES:
-            found[name].append(apart(name, options.rows))
+            found[name].append(apart(__file__, name, options.rows))
     made = figures(found)
     command = f"python benchmarks/decoder.py --rows {options.rows} --repeats {options.repeats}"
     write_results(options.output, command, SEED, made)

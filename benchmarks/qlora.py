@@ -11,11 +11,9 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-from decoder import SEED, data_of, ours, recipe_of
+from decoder import SEED, apart, data_of, ours, recipe_of
 from overtone.evaluation.results import Figure, write_results
 from overtone.models import decoder, weights
 
@@ -29,19 +27,6 @@ def side(stored: str, rows: int) -> dict[str, float]:
     decoder.converted(weights.resolve(recipe.body.weights))  # once, and not a part of what is timed
     found = ours(recipe, *data_of(recipe, rows))
     return {**found, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-
-
-def apart(stored: str, rows: int) -> dict[str, float]:
-    """The same in a process of its own.
-
-    Raises:
-        subprocess.CalledProcessError: it failed.
-    """
-    command = [sys.executable, __file__, "--side", stored, "--rows", str(rows)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{stored}: {found['tokens'] / found['seconds']:.0f} tokens/s, loss {found['loss']:.3f}")
-    return found
 
 
 def figures(found: dict[str, list[dict[str, float]]]) -> list[Figure]:
@@ -82,7 +67,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {stored: [] for stored in STORED}
     for _ in range(options.repeats):
         for stored in STORED:
-            found[stored].append(apart(stored, options.rows))
+            found[stored].append(apart(__file__, stored, options.rows))
     made = figures(found)
     command = f"python benchmarks/qlora.py --rows {options.rows} --repeats {options.repeats}"
     write_results(options.output, command, SEED, made)
